@@ -9,15 +9,13 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.storage_keys import DONE_CHANNEL
+from workers.connection import open_async_redis
 
 logger = logging.getLogger(__name__)
 
@@ -121,20 +119,12 @@ class JobWaiters:
             await asyncio.sleep(RECONNECT_AFTER_S)
 
     async def _listen(self) -> None:
-        redis = Redis.from_url(
-            self._url,
-            socket_connect_timeout=REDIS_TIMEOUT_S,
-            socket_timeout=REDIS_TIMEOUT_S,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-        )
-        try:
-            async with redis.pubsub() as channel:
-                await channel.subscribe(DONE_CHANNEL)
-                self.connected = True
-                await self._read_messages(channel)
-        finally:
-            await redis.aclose()
+        async with (
+            open_async_redis(self._url, REDIS_TIMEOUT_S) as redis, redis.pubsub() as channel,
+        ):
+            await channel.subscribe(DONE_CHANNEL)
+            self.connected = True
+            await self._read_messages(channel)
 
     async def _read_messages(self, channel: PubSub) -> None:
         heard = asked = time.monotonic()

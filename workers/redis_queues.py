@@ -15,8 +15,9 @@ import msgspec
 from redis import Redis
 
 from pipeline.config.settings import Settings
-from workers.connection import REDIS_SCHEMES, map_redis_errors, open_redis
+from workers.connection import map_redis_errors, open_redis
 from workers.queues import queue_name
+from workers.redis_url import REDIS_SCHEMES
 
 _PERSISTENT = 2
 

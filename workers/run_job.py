@@ -24,12 +24,14 @@ from pipeline.errors import (
     JobTimedOut,
     MediaCorrupt,
     MediaUnavailable,
+    OperationUnknown,
     Overloaded,
     PackDamaged,
     PackError,
     PackMissing,
     ProviderUnavailable,
     TenantNotFound,
+    WrongMasterKey,
     WrongPack,
 )
 from pipeline.execution.context import JobContext, JobOutcome
@@ -71,9 +73,11 @@ END_PAUSE_S = 0.5
 # outlasts them.
 OPERATOR_ERRORS = (PackError, ConfigurationError, DecryptionFailed, TenantNotFound)
 
-# Errors of this machine, which say nothing about a job: it waits for another worker, for as long
-# as it takes.
-MACHINE_ERRORS = (WrongPack, PackMissing, PackDamaged, ProviderUnavailable)
+# Errors that say nothing about a job: this worker's models, release or master key are not what
+# the service needs. The job waits for another worker, for as long as it takes.
+MACHINE_ERRORS = (
+    WrongPack, PackMissing, PackDamaged, ProviderUnavailable, OperationUnknown, WrongMasterKey,
+)
 
 _UNKNOWN = Plan("unknown", ())
 
@@ -149,8 +153,9 @@ class JobRun:
 
     def _check_may_run(self) -> None:
         if self.plan is _UNKNOWN:
-            # The web side is newer than this worker; the operator sees it at the first job.
-            raise FaceError(f"no worker here knows {self.claim.job.operation!r}")
+            raise OperationUnknown(
+                f"This worker is older than {self.claim.job.operation!r}; a newer one runs it."
+            )
         if self.stage is Stage.FETCH and self.runtime.store.read.exceeds_share(
             self.claim.job, self.runtime.settings.fetch_share
         ):
@@ -258,7 +263,7 @@ class JobRun:
     def _retry_later(self, error: FaceError, stage: Stage, pause_s: float) -> bool:
         """Let the job wait; False when the claim was lost."""
         job_id, store = self.claim.id, self.runtime.store
-        # Others' turn is no failure, and passes; another machine may have the models.
+        # Others' turn is no failure, and passes; another machine may have what this one lacks.
         forever = self.plan.retry_forever or isinstance(error, (Overloaded, *MACHINE_ERRORS))
         retry_for_s = math.inf if forever else self.runtime.settings.retry_for_s
         logger.warning(

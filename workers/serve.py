@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from celery.exceptions import SecurityWarning
 
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
+from pipeline.deployment.heartbeat_file import HeartbeatFile
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.pack import agree_on_pack
 from pipeline.deployment.processes import Role
@@ -41,7 +42,7 @@ from pipeline.sandbox.confinement import die_with
 from pipeline.sandbox.processes import ForkServer
 from pipeline.sessions import registry
 from workers import process
-from workers.app import make_app, served_stages
+from workers.app import GRACE_S, make_app, served_stages
 from workers.consumer import FastReconnectConsumer
 from workers.crash_recovery import CrashRecovery
 from workers.dispatch import Dispatcher
@@ -55,11 +56,15 @@ from workers.tasks.request import StageTask
 from workers.tasks.stage import register
 from workers.upkeep import loop as upkeep
 from workers.watchdog import Watchdog
+from workers.work_limit import WALL_CLOCK_FACTOR
 
 logger = logging.getLogger(__name__)
 
 # Seconds that the end of the process waits for a round of upkeep.
 UPKEEP_STOP_S = 10.0
+
+# Seconds that a worker may take to its first message: models are read from a disk that others use.
+START_QUIET_S = 300.0
 
 
 def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> int:
@@ -90,6 +95,25 @@ def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> in
         return _run_processes(app, settings, group, endpoint)
 
 
+@contextmanager
+def _heartbeat(settings: Settings, role: Role) -> Iterator[HeartbeatFile]:
+    """The heartbeat file of this process, with the time for its start and for its last jobs."""
+    file = HeartbeatFile(settings.heartbeat_file, role)
+    file.beat(ready=False, quiet_s=START_QUIET_S)
+    limit_s = max(settings.job_time_limit_s, settings.bulk_time_limit_s)
+    last_s = WALL_CLOCK_FACTOR * limit_s + GRACE_S
+
+    def stopping(**_: Any) -> None:
+        file.beat(ready=False, quiet_s=last_s)
+
+    signals.worker_shutting_down.connect(stopping, weak=False)
+    try:
+        yield file
+    finally:
+        signals.worker_shutting_down.disconnect(stopping)
+        file.remove()
+
+
 def _run_processes(app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint) -> int:
     served = served_stages(settings)
     notes = RunningNotes()
@@ -99,11 +123,15 @@ def _run_processes(app: Celery, settings: Settings, group: str, metrics: Metrics
     # which goes with them.
     fork_server = open_shared_fork_server(settings) if Stage.DECODE in served else None
     try:
-        broken = _prepare_processes(settings, group, fork_server, notes, metrics)
+        broken, opened = _prepare_processes(settings, group, fork_server, notes, metrics)
         # "auto" heeds a container's share of the cores. A worker that only fetches waits for
         # foreign servers and needs no core.
         own = "auto" if needs_models(served) else settings.fetch_concurrency
-        code = _consume(app, settings, group, ProcessPool, settings.concurrency or own)
+        with _heartbeat(settings, Role.WORKER) as file:
+            code = _consume(
+                app, settings, group, ProcessPool, settings.concurrency or own,
+                lambda taking: file.beat(ready=taking and bool(opened.value)),
+            )
     finally:
         if fork_server is not None:
             fork_server.end()
@@ -171,6 +199,13 @@ def _with_the_pack(settings: Settings) -> Settings:
 
 
 def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint) -> int:
+    with _heartbeat(settings, Role.INDEX) as file:
+        return _run_index_process(app, settings, group, metrics, file)
+
+
+def _run_index_process(
+    app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint, file: HeartbeatFile
+) -> int:
     process.start(settings, group)
     views = process.runtime().resources.get(SearchResources).views
     metrics.add(
@@ -181,7 +216,9 @@ def _run_index(app: Celery, settings: Settings, group: str, metrics: MetricsEndp
     following.start()
     watchdog.start()
     try:
-        return _consume(app, settings, group, TaskPool, 1)
+        return _consume(
+            app, settings, group, TaskPool, 1, lambda taking: file.beat(ready=taking)
+        )
     finally:
         watchdog.close()
         following.close()
@@ -199,10 +236,11 @@ def _in_order(served: frozenset[Stage]) -> list[Stage]:
 
 
 def _consume(
-    app: Celery, settings: Settings, group: str, pool: type[BasePool], concurrency: int | str
+    app: Celery, settings: Settings, group: str, pool: type[BasePool], concurrency: int | str,
+    beat: Callable[[bool], None],
 ) -> int:
     stages = _in_order(served_stages(settings))
-    worker = _make_worker(app, settings, stages, pool, concurrency)
+    worker = _make_worker(app, settings, stages, pool, concurrency, beat)
     logger.info(
         "Worker %s serves %s", group, ",".join(stages),
         extra={"action": "worker_started", "group": group},
@@ -213,14 +251,14 @@ def _consume(
 
 def _make_worker(
     app: Celery, settings: Settings, stages: Sequence[Stage], pool: type[BasePool],
-    concurrency: int | str,
+    concurrency: int | str, beat: Callable[[bool], None],
 ) -> Any:
     with warnings.catch_warnings():
         # Celery warns root of pickled messages, which no process here accepts.
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
             pool=pool,
-            consumer_cls=FastReconnectConsumer,
+            consumer_cls=partial(FastReconnectConsumer, beat=beat),
             concurrency=concurrency,
             queues=[queue_name(stage) for stage in stages],
             optimization="fair",
@@ -242,10 +280,10 @@ def _attach_crash_recovery(app: Celery, crash_recovery: CrashRecovery) -> None:
 def _prepare_processes(
     settings: Settings, group: str, fork_server: ForkServer | None, notes: RunningNotes,
     metrics: MetricsEndpoint,
-) -> Any:
+) -> tuple[Any, Any]:
     """Have each process open its runtime when it starts; the flag that is raised when
-    one cannot."""
-    broken = Value("b", 0)
+    one cannot, and one that is raised when the first has."""
+    broken, opened = Value("b", 0), Value("b", 0)
     parent = os.getpid()
 
     def open_up(**_: Any) -> None:
@@ -257,6 +295,7 @@ def _prepare_processes(
                 process.start_on_first_job(settings, group)
             else:
                 process.start(settings, group, fork_server, notes)
+            opened.value = 1
         except Exception as error:
             # A process without a runtime must not take messages, and the next process would
             # fail in the same way: the worker ends and logs why.
@@ -269,4 +308,4 @@ def _prepare_processes(
 
     signals.worker_process_init.connect(open_up, weak=False)
     signals.worker_process_shutdown.connect(lambda **_: process.end(), weak=False)
-    return broken
+    return broken, opened

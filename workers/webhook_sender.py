@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pipeline.config.settings import Settings
 from pipeline.database.clock import database_clock
 from pipeline.database.engine import open_engine
+from pipeline.deployment.heartbeat_file import HeartbeatFile
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.vault import Vault, open_vault, webhook_secret_owner
@@ -55,12 +56,14 @@ class WebhookSender:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _ended: threading.Event = field(default_factory=threading.Event)
 
-    def run(self, stop: threading.Event) -> None:
-        """Send what is due until ``stop`` is set, then wait for the attempts in flight."""
+    def run(self, stop: threading.Event, beat: Callable[[], object] = lambda: None) -> None:
+        """Send what is due until ``stop`` is set, then wait for the attempts in flight. ``beat`` is
+        called in each round."""
         give_up = PeriodicTask("webhooks_give_up", self.queue.give_up_overdue, GIVE_UP_EVERY_S)
         with ThreadPoolExecutor(self.concurrency, "webhooks") as pool:
             look = PeriodicTask("webhooks", lambda: self._start(pool))
             while not stop.is_set():
+                beat()
                 self._ended.clear()
                 look.attempt()
                 give_up.attempt_when_due()
@@ -160,5 +163,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
     with MetricsEndpoint(settings) as metrics, open_sender(settings) as sender:
         metrics.add(process_gauges(Role.WEBHOOKS))
         logger.info("Sending webhooks", extra={"action": "webhooks_started"})
-        sender.run(stop)
+        file = HeartbeatFile(settings.heartbeat_file, Role.WEBHOOKS)
+        sender.run(stop, lambda: file.beat(ready=True))
+        file.remove()
     logger.info("No more webhooks are sent", extra={"action": "webhooks_stopped"})

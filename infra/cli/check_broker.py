@@ -26,9 +26,12 @@ NOT_TRUSTED = (
     "its certificate is not trusted: add its authority to the system's, or name it in SSL_CERT_FILE"
 )
 
+NO_WAY = "no way to the host: check firewall and address"
+
 # Words of redis-py's messages, in lower case, and what to do. The first match counts.
 CAUSES: tuple[tuple[str, str], ...] = (
-    ("wrongpass|invalid username-password|noauth|authentication required|without any password",
+    (("wrongpass|invalid username-password|noauth|hello must be called|authentication required|"
+     "without any password"),
      f"correct the password in {URLS}"),
     ("noperm", "let this user of Redis use all commands on its keys and channels"),
     ("name or service not known|name resolution|no address associated",
@@ -41,8 +44,7 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ("no master found",
      "no sentinel knows the master: correct its name in the URL, and start its Redis"),
     ("loading", "wait until Redis has read its file"),
-    ("timeout|timed out|no route|unreachable",
-     "no way to the host: check firewall and address"),
+    ("timeout|timed out|no route|unreachable", NO_WAY),
 )
 
 
@@ -68,7 +70,7 @@ def _check_redis(url: str) -> Iterator[Check]:
         with open_redis(url, TIMEOUT_S) as redis:
             yield from _look_at(redis)
     except (RedisError, OSError, ValueError, ConfigurationError) as error:
-        yield Check("redis", Verdict.BAD, f"does not answer: {error}", _advice_on(error))
+        yield Check("redis", Verdict.BAD, f"does not answer: {error}", _advice_on(error, url))
 
 
 def _look_at(redis: Redis) -> Iterator[Check]:
@@ -117,11 +119,13 @@ def _check_other_broker(settings: Settings) -> Iterator[Check]:
     )
 
 
-def _advice_on(error: Exception) -> str:
+def _advice_on(error: Exception, url: str) -> str:
     if isinstance(error.__cause__, ssl.SSLCertVerificationError):
         return NOT_TRUSTED
     message = str(error).lower()
     for words, advice in CAUSES:
         if re.search(words, message):
-            return advice
+            # Redis without TLS waits for more of what is no command to it.
+            silent = advice == NO_WAY and url.startswith("rediss:")
+            return f"{advice}; without TLS the URL is redis://" if silent else advice
     return f"start it, or correct {URLS}"

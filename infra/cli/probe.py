@@ -23,6 +23,7 @@ class Probed(StrEnum):
     WORKER = "worker"
     INDEX = "index"
     UPKEEP = "upkeep"
+    WEBHOOKS = "webhooks"
 
 
 class ProbeFailed(FaceError):
@@ -40,7 +41,7 @@ def probe(
 ) -> None:
     """Whether a process on this machine is alive: exit code 0, else 1 and the reason.
 
-    A shim is asked for `/livez` (`--ready`: `/readyz`). Of a worker, index or upkeep the file
+    A shim is asked for `/livez` (`--ready`: `/readyz`). Of every other role the file
     that FACELINE_HEARTBEAT_FILE names is read.
     """
     settings = load_settings()

@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     database_url: str = ""
     """SQLAlchemy URL; empty: SQLite in the data directory."""
     broker_url: str = "redis://127.0.0.1:6379/0"
-    """Celery broker; Redis, or RabbitMQ when redis_url names a Redis beside it."""
+    """Celery broker: Redis (`redis://`, `rediss://` with TLS,
+    `sentinel://host:port,host:port/0?master=NAME`), or RabbitMQ (`amqp://`) when redis_url names a
+    Redis beside it."""
     redis_url: str = ""
     """Redis for wake-ups and intermediate values; empty: the broker's."""
     media_url: str = ""
@@ -325,8 +327,8 @@ class Settings(BaseSettings):
     """Seconds that requests held by a stopping shim then have for their jobs to end, before they
     are answered 202."""
     heartbeat_file: str = ""
-    """File that a worker, index or upkeep process writes while its loop turns, for `faceline
-    probe`; each needs one of its own. Empty: none."""
+    """File that a process other than a shim writes while its loop turns, for `faceline probe`; each
+    needs one of its own. Empty: none."""
     signature_window_s: int = Field(300, ge=1)
     """Greatest difference in seconds between a signed request's timestamp and the server's
     clock."""

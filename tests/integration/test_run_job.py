@@ -17,6 +17,7 @@ from pipeline.errors import (
     MediaCorrupt,
     MediaUnavailable,
     NoFace,
+    WrongMasterKey,
 )
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import PLANS, Stage
@@ -143,11 +144,37 @@ def test_uploads_go_with_their_job(
     assert [runtime.resources.media.exists(key) for key in uploads] == [kept, kept]
 
 
-def test_an_unknown_operation_ends(queue: Queue, runtime: Runtime, script: Script) -> None:
-    job = add(queue, operation="divine")
-    run_jobs(message_of(job), runtime)
-    assert queue.see(job).error_code == "internal"
+def test_an_older_worker_gives_back_what_it_does_not_know(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the upgrade takes, the job waits for a worker that knows its operation."""
+    monkeypatch.setattr("time.time", queue.clock)
+    job = add(queue)
+    with monkeypatch.context() as older:
+        older.delitem(PLANS, "verify")
+        for _ in range(3):
+            run_jobs(message_of(job), runtime)
+            waiting = queue.see(job)
+            assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
+            queue.clock.forward(runtime.settings.retry_for_s)
     assert script.ran == []
+    run_jobs(message_of(job), runtime)
+    assert queue.see(job).state is JobState.DONE
+
+
+def test_a_worker_with_another_master_key_gives_the_job_back(
+    queue: Queue, runtime: Runtime, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.time", queue.clock)
+    job = add(queue)
+    script.acts[Stage.DECODE] = raising(WrongMasterKey())
+    for _ in range(3):
+        run_jobs(message_of(job), runtime)
+        assert (queue.see(job).state, queue.see(job).attempts) == (JobState.QUEUED, 0)
+        queue.clock.forward(runtime.settings.retry_for_s)
+    del script.acts[Stage.DECODE]
+    run_jobs(message_of(job), runtime)
+    assert queue.see(job).state is JobState.DONE
 
 
 def test_pauses_grow_and_end(

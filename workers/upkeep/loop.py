@@ -13,6 +13,7 @@ from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import open_journal
+from pipeline.deployment.heartbeat_file import QUIET_S, HeartbeatFile
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
@@ -43,6 +44,9 @@ JOURNAL_EVERY_S = 5.0
 PURGE_EVERY_S = 300.0
 SWEEP_EVERY_S = 6 * 3600.0
 
+# Seconds that a round may take which reads all of a store.
+SLOW_S = 3 * 3600.0
+
 # Seconds from the start to the first of the rounds that read everything: not while others
 # start and read their galleries.
 FIRST_SWEEP_S = 600.0
@@ -54,23 +58,34 @@ def run(
 ) -> None:
     """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
     do so at once. ``metrics`` is the endpoint of a process that does more than this."""
+    # A process that does more has the file for its other loop; this one's end is its end.
+    file = HeartbeatFile("" if metrics is not None else settings.heartbeat_file, Role.UPKEEP)
     with (
         nullcontext(metrics) if metrics is not None else MetricsEndpoint(settings) as endpoint,
         _sending(settings, stop) if webhooks else nullcontext(),
     ):
-        _run(settings, stop, endpoint)
+        _run(settings, stop, endpoint, file)
+    file.remove()
 
 
-def _run(settings: Settings, stop: threading.Event, metrics: MetricsEndpoint) -> None:
+def _run(
+    settings: Settings, stop: threading.Event, metrics: MetricsEndpoint, file: HeartbeatFile
+) -> None:
     sources = threading.Thread(
         target=read_unattended_sources, args=(settings, stop), name="sources", daemon=True
     )
     with _open(settings) as tasks, _measuring(settings, metrics):
         sources.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
+        ready = False
+        file.beat(ready=ready)
         while not stop.wait(settings.reconcile_interval_s):
             for task in tasks:
+                slow = task.every_s >= PURGE_EVERY_S
+                file.beat(ready=ready, quiet_s=SLOW_S if slow else QUIET_S)
                 task.attempt_when_due()
+            ready = not tasks[0].failing
+            file.beat(ready=ready)
         sources.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
 

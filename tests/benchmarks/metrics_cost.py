@@ -6,8 +6,8 @@ Three services (`faceline up`) stand side by side: without either, with metrics,
 In each round each of them gets the same calls, one client asking for the embedding of one small
 photo after the other; the order changes from round to round. Counted is the processor time of all
 processes of a service from before its calls until they have ended, less what it takes when nobody
-calls. What a scrape of all processes takes is measured apart. The difference to the service without is taken within each round, and
-its median has a 95 % interval from drawing rounds anew.
+calls. What a scrape of all processes takes is measured apart. The difference to the service without
+is taken within each round, and its median has a 95 % interval from drawing rounds anew.
 """
 
 from __future__ import annotations

@@ -69,12 +69,13 @@ class JobAcceptance:
 
     def accept(
         self, request: JobRequest, dialect: str, limits: PictureLimits, request_id: str,
-        idempotency_key: str | None, *, free: bool = False,
+        idempotency_key: str | None, *, free: bool = False, traceparent: str | None = None,
     ) -> tuple[Job, bool]:
         """(the new job, True), or (the earlier job, False) under the same idempotency key or
         signature.
         Large uploads, and those to be kept, are in the media store before the job is recorded;
-        others are recorded with it. A ``free`` job costs nothing when it succeeds.
+        others are recorded with it. A ``free`` job costs nothing when it succeeds; ``traceparent``
+        names the request's span.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
         replay, its challenge is not free, a limit is reached.
@@ -108,6 +109,7 @@ class JobAcceptance:
             challenge=request.challenge,
             limits=request.tenant.limits,
             free=free,
+            traceparent=traceparent,
         )
         try:
             job, created = self._jobs.submit(new, max_waiting=self._settings.max_waiting)

@@ -38,6 +38,7 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
+from pipeline.tracing.open import open_tracer
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 
@@ -93,6 +94,7 @@ class Service:
         # A heartbeat need not wait for the disk.
         self._beating = open_engine(settings.sql_url, durable=False)
         self.heartbeat = Heartbeat(self._beating, Role.SHIM)
+        self.tracer = open_tracer(settings, Role.SHIM)
 
     def close(self) -> None:
         self.heartbeat.close()
@@ -101,6 +103,7 @@ class Service:
         self.admission.close()
         self.dispatcher.close()
         self._notifier.close()
+        self.tracer.close()
         self._engine.dispose()
 
     def publish_job(self, job: Job) -> None:

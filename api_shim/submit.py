@@ -25,6 +25,7 @@ from api_shim.thread_pools import in_thread
 from pipeline.accounts.wait_limits import wait_limit_s
 from pipeline.errors import FaceError, Overloaded
 from pipeline.jobs.model import Job
+from pipeline.tracing.context import CURRENT
 
 logger = logging.getLogger(__name__)
 
@@ -48,14 +49,25 @@ class DialectRoute:
         self._endpoints = {
             method: endpoint for endpoint in endpoints for method in endpoint.methods
         }
+        (self._path,) = {endpoint.plain_path for endpoint in self._endpoints.values()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(Disconnected):
+        tracer = self._service.tracer
+        with (
+            tracer.request(f"{scope['method']} {self._path}", scope["headers"]) as span,
+            suppress(Disconnected),
+        ):
             call = call_from_scope(scope)
             reply = await self._receive(call, scope, receive)
             if isinstance(reply, AcceptedJob):
+                span.set(job=reply.job.id, operation=reply.job.operation)
                 reply = await self._answer(reply, call, receive)
+            span.set(
+                http__request__method=call.method, http__route=self._path,
+                http__response__status_code=reply.status, request=call.request_id,
+            )
             await to_response(reply)(scope, receive, send)
+            span.end(str(reply.status) if reply.status >= 500 else None)
 
     async def _receive(
         self, call: Call, scope: Scope, receive: Receive
@@ -98,6 +110,7 @@ class DialectRoute:
                 job, created = self._service.acceptance.accept(
                     request, dialect.letter, dialect.limits, call.request_id,
                     call.idempotency_key, free=request.operation in dialect.free_actions,
+                    traceparent=_traceparent(),
                 )
             admission.mark_as_job()
             assert admission.tenant is not None
@@ -134,6 +147,12 @@ class DialectRoute:
             return replace(reply, headers={**reply.headers, "X-Job-Id": job.id})
         call.labels.code = ACCEPTED
         return job_reply(202, job, call.mount)
+
+
+def _traceparent() -> str | None:
+    """The name of this request's span, if it has one."""
+    current = CURRENT.get()
+    return None if current is None else current.traceparent
 
 
 async def render_ended_job(service: Service, dialect: Dialect, job: Job) -> Reply:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 # Threads that read and store requests. Each holds one body, its text and its pictures.
@@ -37,6 +38,7 @@ class ThreadPools:
 async def in_thread(
     pool: ThreadPoolExecutor, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """Run ``work`` in ``pool`` without blocking the event loop."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(pool, lambda: work(*args, **kwargs))
+    """Run ``work`` in ``pool`` without blocking the event loop; it belongs to the trace of this
+    task."""
+    loop, context = asyncio.get_running_loop(), copy_context()
+    return await loop.run_in_executor(pool, lambda: context.run(work, *args, **kwargs))

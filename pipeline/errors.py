@@ -19,6 +19,7 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
+    |   |-- ReceiptNotFound
     |   |-- WebhookNotFound     |-- DeliveryNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
@@ -233,6 +234,10 @@ class QuotaExceeded(LimitReached):
 
 class NotFound(FaceError):
     """No such thing."""
+
+
+class ReceiptNotFound(NotFound):
+    """No such receipt."""
 
 
 class JobNotFound(NotFound):

@@ -88,6 +88,11 @@ def snapshot_media(tenant_id: int, number: int, writer: str, name: str) -> str:
     return f"{snapshots_prefix(tenant_id)}{number:012}-{writer}/{name}"
 
 
+def snapshot_number(key: str) -> int:
+    """The number of the change log in the key of a part of an index snapshot."""
+    return int(key.split("/")[2].partition("-")[0])
+
+
 def list_media(tenant_id: int, fingerprint: str, name: str) -> str:
     """The key of a list of pictures to enrol, stored until its batch has been read."""
     return f"{lists_prefix(tenant_id)}{fingerprint}/{name}"

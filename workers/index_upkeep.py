@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pipeline.accounts.tenants import readable_tenant_ids
 from pipeline.config.settings import Settings
+from pipeline.database.clock import database_time
 from pipeline.database.engine import open_engine
+from pipeline.deletions.receipts import note_positions
 from pipeline.index.tenant_views import TenantViews
 from pipeline.periodic import Ticker
 
@@ -17,9 +19,10 @@ class IndexUpkeep:
     """Rounds over the views of all tenants, in a thread of its own. The first one reads every
     gallery; searches do not wait for it."""
 
-    def __init__(self, settings: Settings, views: TenantViews) -> None:
+    def __init__(self, settings: Settings, views: TenantViews, process_id: str) -> None:
         self._engine = open_engine(settings.sql_url, durable=False)
         self._views = views
+        self._process_id = process_id
         self._ticker = Ticker("index_upkeep", settings.index_round_s, self.round, at_once=True)
 
     def start(self) -> None:
@@ -27,7 +30,9 @@ class IndexUpkeep:
 
     def round(self) -> None:
         """Once over all tenants. Raises ``DatabaseUnavailable``."""
+        began = database_time(self._engine)
         self._views.maintain(readable_tenant_ids(self._engine))
+        note_positions(self._engine, self._process_id, self._views.applied, began)
 
     def close(self) -> None:
         self._ticker.close(STOP_S)

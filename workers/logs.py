@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline.config.settings import Settings
 from pipeline.identifiers import escape_controls
+from pipeline.tracing.context import TraceFields
 
 # The fields of every record; all others were given as ``extra``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -35,6 +36,8 @@ def setup_logging(settings: Settings) -> None:
     """One handler on stderr for the whole process; replaces earlier ones."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
+    if settings.traces_url:
+        handler.addFilter(TraceFields())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(max(level, logging.getLevelName(settings.log_level)))

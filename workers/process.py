@@ -76,9 +76,16 @@ def start_on_first_job(settings: Settings, group: str) -> None:
 
 
 def end() -> None:
-    """Say that this process ends by itself."""
+    """Say that this process ends by itself, and export its last traces."""
+    if _process.runtime is not None:
+        _process.runtime.tracer.close()
     if _process.heartbeat is not None:
         _process.heartbeat.close()
+
+
+def process_id() -> str:
+    """The id of this process in the table of processes; empty before it has started."""
+    return "" if _process.heartbeat is None else _process.heartbeat.id
 
 
 def trouble() -> str | None:

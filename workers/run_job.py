@@ -50,6 +50,7 @@ from pipeline.metrics.catalogue import (
 from pipeline.metrics.outcomes import outcome_of
 from pipeline.operations import KEEPING, PLANS, Plan, Stage
 from pipeline.storage_keys import is_transient
+from pipeline.tracing.tracer import NO_SPAN, Span
 from pipeline.types import JsonObject
 from workers.runtime import Runtime
 
@@ -99,15 +100,24 @@ class JobRun:
     context: JobContext | None = None
     next: Stage | None = None
     verdict: JobOutcome | Stage | FaceError | None = None
+    span: Span = NO_SPAN
 
     @classmethod
     def of(cls, claim: Claim, runtime: Runtime) -> JobRun:
-        plan = PLANS.get(claim.job.operation, _UNKNOWN)
-        return cls(claim, plan, Stage(claim.job.stage), runtime)
+        job = claim.job
+        span = runtime.tracer.job(
+            job.operation, job.traceparent, job=job.id, stage=job.stage, attempt=job.attempts
+        )
+        plan = PLANS.get(job.operation, _UNKNOWN)
+        return cls(claim, plan, Stage(job.stage), runtime, span=span)
 
     def advance(self, before: Stage | None = None) -> None:
         """Run the stages up to a verdict, which the job's row does not know yet, or up to the
         stage ``before``, which is not run."""
+        with self.span.active():
+            self._reach_verdict(before)
+
+    def _reach_verdict(self, before: Stage | None) -> None:
         try:
             self.verdict = self._run_stages(before)
         except SoftTimeLimitExceeded:
@@ -161,9 +171,13 @@ class JobRun:
         ):
             raise Overloaded("Pictures of others are fetched first.")
 
-    def passed(self, stage: Stage, context: JobContext, at: float, seconds: float) -> None:
-        """Note that ``stage`` was run for this job, in its share of ``seconds``."""
-        self._note(stage, at, seconds)
+    def passed(
+        self, stage: Stage, context: JobContext, at: float, seconds: float, jobs: int
+    ) -> None:
+        """Note that ``stage`` was run for this job and others, ``jobs`` together, in so many
+        ``seconds``."""
+        self.span.add_child(stage.value, at, seconds, together=jobs)
+        self._note(stage, at, seconds / jobs)
         self.context, self.next = context, self.plan.next_stage(stage)
 
     def _load_context(self) -> JobContext:
@@ -188,7 +202,10 @@ class JobRun:
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
         at, start = time.time(), time.perf_counter()
-        context = run_stage(stage, self.plan, self.claim.job, context, self.runtime.resources)
+        with self.span.child(stage.value):
+            context = run_stage(
+                stage, self.plan, self.claim.job, context, self.runtime.resources
+            )
         self._keep_media_of(context)
         self._note(stage, at, time.perf_counter() - start)
         return context
@@ -211,6 +228,10 @@ class JobRun:
         return self.runtime.resources.keys.data_key(self.claim.job.tenant_id)
 
     # -- how a claim ends -----------------------------------------------------------
+
+    def end_span(self) -> None:
+        """Nothing more is done for this claim."""
+        self.span.end(self.verdict.code if isinstance(self.verdict, FaceError) else None)
 
     def handed_over(self, stage: Stage) -> None:
         """Do what follows once the row says that the job waits at ``stage``."""

@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
+WRITE_BACK = "write-back"
+"""The span of the transaction that ends jobs."""
+
 
 def run_jobs(message: StageMessage, runtime: Runtime, others: Sequence[str] = ()) -> int:
     """Run the job of a message, unless it has ended or another worker runs it, and the jobs
@@ -61,6 +64,13 @@ class _Together:
     runtime: Runtime
 
     def run(self) -> None:
+        try:
+            self._run()
+        finally:
+            for run in self.runs:
+                run.end_span()
+
+    def _run(self) -> None:
         self._advance()
         ended = [run for run in self.runs if run.verdict is not None]
         self._leave_if_pack_changed(ended)
@@ -74,7 +84,8 @@ class _Together:
         self._hand_over([run for run in ended if isinstance(run.verdict, Stage)])
         for run in ended:
             if isinstance(run.verdict, FaceError) and not run.fails_by(run.verdict):
-                run.wait_because(run.verdict)
+                with run.span.active():
+                    run.wait_because(run.verdict)
 
     def _advance(self) -> None:
         """Bring each job to its verdict. When one takes long, those that have none are given
@@ -137,9 +148,9 @@ class _Together:
                 "Faces are embedded job by job: %s", error, extra={"action": "embed_apart"}
             )
             return
-        share_s = (time.perf_counter() - start) / len(runs)
+        seconds = time.perf_counter() - start
         for run, context in zip(runs, embedded, strict=True):
-            run.passed(Stage.EMBED, context, at, share_s)
+            run.passed(Stage.EMBED, context, at, seconds, len(runs))
 
     def _write(self, change: Callable[[], T]) -> T:
         """As ``write_patiently``; the time limit, which strikes once, does not undo the work."""
@@ -158,7 +169,11 @@ class _Together:
             return
         ends = [_end_of(run) for run in runs]
         store = self.runtime.store.together
+        at, start = time.time(), time.perf_counter()
         outcomes = self._write(lambda: store.end(ends))
+        seconds = time.perf_counter() - start
+        for run in runs:
+            run.span.add_child(WRITE_BACK, at, seconds, together=len(runs))
         written = [run for run, outcome in zip(runs, outcomes, strict=True) if outcome is True]
         with_effect = {
             end.claim.job.tenant_id
@@ -177,7 +192,8 @@ class _Together:
                 run.lost()
             elif isinstance(outcome, Exception):
                 assert isinstance(run.verdict, JobOutcome)
-                run.effect_failed(run.verdict, outcome)
+                with run.span.active():
+                    run.effect_failed(run.verdict, outcome)
 
     def _hand_over(self, runs: Sequence[JobRun]) -> None:
         if not runs:

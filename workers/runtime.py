@@ -34,6 +34,8 @@ from pipeline.sessions.absent_pack import absent_pack
 from pipeline.sessions.base import Pack
 from pipeline.sessions.pack_on_demand import pack_on_demand
 from pipeline.stages import clip, decode, quality
+from pipeline.tracing.open import open_tracer
+from pipeline.tracing.tracer import Tracer
 from workers.company import Company
 from workers.dispatch import Dispatcher
 from workers.intermediates import Intermediates
@@ -68,6 +70,7 @@ class Runtime:
     notifier: JobNotifier
     company: Company | None = None
     notes: RunningNotes = field(default_factory=RunningNotes)
+    tracer: Tracer = field(default_factory=Tracer)
     guard: PackGuard | None = None
 
     @property
@@ -120,6 +123,7 @@ def open_runtime(
         notifier=JobNotifier(settings),
         company=Company(settings, served),
         notes=notes or RunningNotes(),
+        tracer=open_tracer(settings, "index" if Stage.INDEX in served else "worker"),
         guard=guard,
     )
 

@@ -39,6 +39,7 @@ from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.metrics.instruments import GaugeSource
 from pipeline.operations import Stage
 from pipeline.sandbox.confinement import die_with
+from pipeline.sandbox.core_dumps import forbid_core_dumps
 from pipeline.sandbox.processes import ForkServer
 from pipeline.sessions import registry
 from workers import process
@@ -79,6 +80,7 @@ def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> in
     _check(settings, served)
     if needs_models(served):
         settings = _with_the_pack(settings)
+    forbid_core_dumps()
     app = make_app(settings)
     if Stage.BULK in served:
         # Jobs whose clients wait for the answer go first.
@@ -212,7 +214,8 @@ def _run_index_process(
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
         partial(index_gauges, views, settings.purge_after_s),
     )
-    following, watchdog = IndexUpkeep(settings, views), Watchdog(process.runtime())
+    following = IndexUpkeep(settings, views, process.process_id())
+    watchdog = Watchdog(process.runtime())
     following.start()
     watchdog.start()
     try:

@@ -16,6 +16,7 @@ from infra.cli import saved_keys
 from infra.cli.arguments import AppName, Json, Yes
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
+from pipeline.accounts import deletion
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
 from pipeline.encryption import data_keys
 from pipeline.encryption.keyring import KEY_BYTES, KeyFile, decode_key, encode_key
@@ -178,7 +179,7 @@ def destroy_tenant_key(name: AppName, yes: Yes = False) -> None:
     tenant = stores.tenants.by_name(name)
     if not yes and typer.prompt("Type the application's name to destroy its data") != name:
         raise InvalidParameter("that is not its name; nothing was destroyed")
-    if not data_keys.destroy_key(stores.engine, tenant.id):
+    if not deletion.destroy_tenant_key(stores.engine, tenant.id, journal=stores.journal):
         raise InvalidParameter(
             f"{name} is not encrypted at rest: use faceline gallery delete-tenant"
         )

@@ -21,7 +21,7 @@ from pipeline.database.schema import (
 )
 from pipeline.deletions.journal import DeletionJournal
 from pipeline.deletions.record import DeletionKind, begin_deletion
-from pipeline.encryption.data_keys import destroy_key
+from pipeline.encryption.data_keys import KeyState, destroy_key, key_states
 from pipeline.gallery.galleries import GalleryStore
 from pipeline.gallery.trash import UNREFERRED, discard
 from pipeline.media.base import MediaStore
@@ -67,19 +67,38 @@ def delete_tenant(
     _delete_objects(media, tenant_id)
 
 
-def _receipt(engine: Engine, tenant_id: int, now: float) -> str:
+def destroy_tenant_key(
+    engine: Engine, tenant_id: int, clock: Callable[[], float] = time.time,
+    journal: DeletionJournal | None = None,
+) -> bool:
+    """Destroy a tenant's data key, so that no restore brings it back; False when it has none.
+    Raises ``TenantNotFound``."""
+    state = key_states(engine).get(tenant_id)
+    if state is None or state is KeyState.DESTROYED:
+        return False
+    receipt_id = _receipt(engine, tenant_id, clock(), DeletionKind.KEY)
+    if journal is not None:
+        journal.try_write(tenant_id)
+    destroy_key(engine, tenant_id)
+    change_rows(
+        engine, update(receipts).where(receipts.c.id == receipt_id).values(deleted_at=clock())
+    )
+    return True
+
+
+def _receipt(
+    engine: Engine, tenant_id: int, now: float, kind: DeletionKind = DeletionKind.APPLICATION
+) -> str:
     """The receipt of the tenant's deletion, which an interrupted call may have begun."""
     begun = select(receipts.c.id).where(
-        receipts.c.tenant_id == tenant_id, receipts.c.kind == DeletionKind.APPLICATION.value,
+        receipts.c.tenant_id == tenant_id, receipts.c.kind == kind.value,
         receipts.c.deleted_at.is_(None),
     )
     with writing(engine, durable=True) as connection:
         found = connection.execute(begun).scalars().first()
         if found is not None:
             return str(found)
-        return begin_deletion(
-            connection, tenant_id, now, DeletionKind.APPLICATION, done=False
-        ).receipt_id
+        return begin_deletion(connection, tenant_id, now, kind, done=False).receipt_id
 
 
 def _delete_rows(engine: Engine, table: Table, tenant_id: int) -> None:

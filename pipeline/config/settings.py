@@ -345,6 +345,11 @@ class Settings(BaseSettings):
     """Show names of applications in metrics."""
     celery_events: bool = False
     """Send Celery's events, which Flower shows."""
+    traces_url: str = ""
+    """OTLP/HTTP address of a collector for traces, as `http://collector:4318/v1/traces`; needs the
+    extra `traces`. Empty: no traces."""
+    traces_share: float = Field(1.0, ge=0, le=1)
+    """Share of the calls that are traced; those with a `traceparent` as its flag says."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged."""
     log_format: Literal["text", "json"] = "text"

@@ -165,10 +165,11 @@ def _patiently(driver: sqlite3.Connection, statement: str) -> None:
 TRUNCATE_S = 0.5
 
 
-def truncate_log(driver: Any) -> None:
-    """Write the log into the database's file and empty it, unless a reader prevents that."""
+def truncate_log(driver: Any) -> bool:
+    """Write the log into the database's file and empty it; False when a reader prevents that."""
     driver.execute(f"PRAGMA busy_timeout={TRUNCATE_S * 1000:.0f}")
     try:
-        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     finally:
         driver.execute(f"PRAGMA busy_timeout={BUSY_S * 1000:.0f}")
+    return not busy

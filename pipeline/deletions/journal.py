@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 
+DAY_S = 86_400.0
+
 # Receipts whose entries are written in one round.
 BLOCK = 200
 
@@ -124,6 +126,18 @@ class DeletionJournal:
             )
             unshown = receipt_subjects.c.kind.not_in([kind.value for kind in SHOWN])
             connection.execute(delete(receipt_subjects).where(mine, unshown))
+
+    def prune(self, days: float) -> int:
+        """Delete entries that are older; returns how many. Raises ``MediaUnavailable``."""
+        first = datetime.fromtimestamp(self.clock() - days * DAY_S, UTC)
+        oldest = f"{JOURNAL_PREFIX}{first:%Y%m%d}/"
+        gone = 0
+        for item in self.store.walk(JOURNAL_PREFIX):
+            if item.key >= oldest:
+                break  # keys come in order, days with them
+            self.store.delete(item.key)
+            gone += 1
+        return gone
 
     def mark_backup(self, backup_id: str) -> None:
         """Note that a backup begins: a journal that knows it has every deletion since. Raises

@@ -151,6 +151,11 @@ class Heartbeat:
         self._lock = threading.Lock()
         self._ticker = Ticker("heartbeat", every_s, self.beat, at_once=True)
 
+    @property
+    def id(self) -> str:
+        """The id of this process's row."""
+        return str(self._row["id"])
+
     def start(self) -> None:
         self._ticker.start()
 

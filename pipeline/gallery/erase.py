@@ -85,7 +85,7 @@ def _erase(writer: GalleryWriter, face_ids: Sequence[int], now: float, keep_imag
     counts["batch_items"] = erase_item_details(connection, image_refs, now)
     writer.log_changes_of(select(vectors.c.label).where(vectors.c.face_id.in_(ids)))
     cutouts = select(faces.c.face_key).where(faces.c.id.in_(ids))
-    counts["cutouts"] = discard_selected(
+    counts["cutout_objects"] = discard_selected(
         connection, writer.tenant_id, cutouts, now, receipt.receipt_id
     )
     if keep_images:
@@ -145,7 +145,7 @@ def erase_faceless_images(writer: GalleryWriter, chosen: ColumnElement[bool], no
     items = erase_item_details(connection, select(images.c.id).where(*faceless), now)
     deleted = connection.execute(delete(images).where(*faceless)).rowcount
     if receipt is not None:
-        receipt.count(writer.number, images=deleted, pictures=deleted, batch_items=items)
+        receipt.count(writer.number, images=deleted, picture_objects=deleted, batch_items=items)
 
 
 def _add_pictures(

@@ -82,6 +82,12 @@ class TenantViews:
         with self._lock:
             return {tenant for tenant, slot in self._slots.items() if slot.view}
 
+    def applied(self, tenant_id: int) -> int | None:
+        """The last change that the tenant's view has applied; None when it is not in memory."""
+        with self._lock:
+            slot = self._slots.get(tenant_id)
+            return None if slot is None or slot.view is None else slot.view.applied
+
     def view(self, tenant_id: int) -> TenantView:
         """The tenant's view; the first call loads it and may take seconds."""
         slot = self._slot(tenant_id)

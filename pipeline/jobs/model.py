@@ -64,7 +64,8 @@ class NewJob:
     ``params`` is the request's neutral form (JSON); ``media`` the keys of its
     pictures in order; ``pictures`` those that are recorded with the job; ``digest`` tells two
     requests under one idempotency key apart; ``once`` is the signed request that asks for the
-    job; ``challenge`` the digest of a challenge that the job takes. With ``limits`` the job is
+    job; ``challenge`` the digest of a challenge that the job takes; ``traceparent`` names the
+    span of the request in its trace. With ``limits`` the job is
     charged to its tenant, within these quotas; without, it costs nothing.
     """
 
@@ -82,6 +83,7 @@ class NewJob:
     limits: Limits | None = None
     free: bool = False
     pictures: tuple[WaitingPicture, ...] = ()
+    traceparent: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -117,6 +119,7 @@ class Job:
     finished_at: float | None
     charged_on: str | None = None
     free: bool = False
+    traceparent: str | None = None
     pack: str | None = None
 
     @property

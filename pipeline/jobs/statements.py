@@ -175,6 +175,7 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "published_at": now,
         "charged_on": None if new.limits is None else day_of(now),
         "free": new.free,
+        "traceparent": new.traceparent,
     }
 
 

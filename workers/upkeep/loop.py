@@ -7,22 +7,35 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
+
+from sqlalchemy import Engine
 
 from pipeline.batches.bisect import ChunkBisector
 from pipeline.batches.duplicate_search import DuplicateSearches
 from pipeline.config.settings import Settings
+from pipeline.database.clock import database_clock, database_time
 from pipeline.database.engine import open_engine
-from pipeline.deletions.journal import open_journal
+from pipeline.deletions.journal import DeletionJournal, open_journal
+from pipeline.deletions.receipts import (
+    ReceiptCompletion,
+    ReceiptStore,
+    caches_s,
+    forget_positions,
+)
 from pipeline.deployment.heartbeat_file import QUIET_S, HeartbeatFile
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
+from pipeline.encryption.vault import open_vault
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.upkeep import JobUpkeep
+from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.periodic import PeriodicTask, Ticker
+from pipeline.sandbox.core_dumps import forbid_core_dumps
 from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -35,12 +48,13 @@ from workers.upkeep.source_scheduler import read_unattended_sources
 logger = logging.getLogger(__name__)
 
 # Seconds between rounds: of expiry, which removes what has been there for hours; of the trash,
-# which a deletion usually empties itself, and of the journal,
-# which it usually writes; of looking for snapshots that should be gone; of what
-# reads everything: comparing the media store with the galleries, and deleting old counts.
+# which a deletion usually empties itself, and of the journal, which it usually writes; of
+# completing receipts; of looking for snapshots that should be gone; of what reads everything:
+# comparing the media store with the galleries, and deleting old counts.
 EXPIRE_EVERY_S = 60.0
 TRASH_EVERY_S = 20.0
 JOURNAL_EVERY_S = 5.0
+RECEIPTS_EVERY_S = 20.0
 PURGE_EVERY_S = 300.0
 SWEEP_EVERY_S = 6 * 3600.0
 
@@ -58,6 +72,7 @@ def run(
 ) -> None:
     """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
     do so at once. ``metrics`` is the endpoint of a process that does more than this."""
+    forbid_core_dumps()
     # A process that does more has the file for its other loop; this one's end is its end.
     file = HeartbeatFile("" if metrics is not None else settings.heartbeat_file, Role.UPKEEP)
     with (
@@ -141,6 +156,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
         expiry = Expiry(settings, jobs, engine, media)
         bisector = ChunkBisector(engine, time.time, settings.max_attempts)
         searches, trash = DuplicateSearches(engine), Trash(engine, media)
+        journal = open_journal(settings, engine)
         swept_at = time.monotonic() + FIRST_SWEEP_S
         yield [
             PeriodicTask("reconcile", Reconciler(settings, jobs, dispatcher, notifier).round),
@@ -152,10 +168,32 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
-            PeriodicTask("journal", open_journal(settings, engine).write_pending, JOURNAL_EVERY_S),
+            PeriodicTask("journal", journal.write_pending, JOURNAL_EVERY_S),
+            PeriodicTask("receipts", _receipts(settings, engine, media).round, RECEIPTS_EVERY_S),
+            PeriodicTask("old_receipts", partial(_forget, settings, journal), SWEEP_EVERY_S),
             PeriodicTask("trash", trash.empty, TRASH_EVERY_S),
             PeriodicTask("deleted", trash.delete_left_of_tenants, PURGE_EVERY_S),
             PeriodicTask("purge", galleries.purge_snapshots, PURGE_EVERY_S),
             PeriodicTask("lists", galleries.sweep_lists, PURGE_EVERY_S),
             PeriodicTask("sweep", galleries.sweep, SWEEP_EVERY_S, due_at=swept_at),
         ]
+
+
+def _receipts(settings: Settings, engine: Engine, media: MediaStore) -> ReceiptCompletion:
+    processes = ProcessTable(engine)
+
+    def index_processes() -> set[str]:
+        return {each.id for each in processes.alive() if each.role is Role.INDEX}
+
+    return ReceiptCompletion(
+        engine, media, lambda: open_vault(settings), index_processes, caches_s(settings),
+        database_clock(engine),
+    )
+
+
+def _forget(settings: Settings, journal: DeletionJournal) -> None:
+    """Delete old receipts and entries of the journal."""
+    journal.prune(settings.receipt_retention_d)
+    now = database_time(journal.engine)
+    ReceiptStore(journal.engine).purge(settings.receipt_retention_d, now)
+    forget_positions(journal.engine, now)

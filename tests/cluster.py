@@ -141,7 +141,9 @@ class Cluster:
     ) -> Process:
         return self._start(["workers", "upkeep"], settings, environment or {})
 
-    def shim(self, environment: Mapping[str, str] | None = None, **settings: object) -> Process:
+    def shim(
+        self, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> Process:
         """The web side; it is not awaited."""
         return self._start(["infra.cli", "serve"], settings, environment or {})
 

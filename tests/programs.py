@@ -78,12 +78,6 @@ def find_pgbouncer() -> Path:
     return _service_program("pgbouncer")
 
 
-def find_faketime() -> Path:
-    """The library of libfaketime that threads may use, where Debian installs it."""
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    return found or missing("there is no libfaketime in /usr/lib")
-
-
 def find_rabbitmq() -> Path:
     """RabbitMQ's own start script where Debian installs it; the one on PATH changes the user."""
     found = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")

@@ -308,9 +308,8 @@ def test_a_process_in_trouble_serves_nothing(
     engine: Engine, database_url: str, fleet: list[Heartbeat]
 ) -> None:
     fleet[2].close()
-    Heartbeat(
-        engine, Role.INDEX, [Stage.INDEX], looks=[lambda: "the galleries cannot be read"]
-    ).beat()
+    looks = [lambda: "the galleries cannot be read"]
+    Heartbeat(engine, Role.INDEX, [Stage.INDEX], looks=looks).beat()
     bad = [check for check in about(Settings(database_url=database_url))
            if check.verdict is Verdict.BAD]
     assert any("none serves index" in check.found for check in bad)

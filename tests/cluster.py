@@ -130,6 +130,9 @@ class Cluster:
     def upkeep(self, **settings: object) -> Process:
         return self._start(["workers", "upkeep"], settings, {})
 
+    def webhook_sender(self, **settings: object) -> Process:
+        return self._start(["infra.cli", "webhooks", "send"], settings, {})
+
     def shim(self, **settings: object) -> Process:
         """The web side; it is not awaited."""
         return self._start(["infra.cli", "serve"], settings, {})

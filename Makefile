@@ -1,7 +1,7 @@
 # People and CI run the same commands. `make run` and `make test` need Python only.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-unit check bench settings openapi openapi-tools clean
+.PHONY: help run demo test test-unit check bench settings openapi openapi-tools deployment-tools clean
 
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 4
@@ -39,6 +39,9 @@ openapi: dev  ## write the reviewed copy of the OpenAPI document anew
 
 openapi-tools: dev  ## install what checks the OpenAPI document (redocly needs npm)
 	@infra/openapi_tools.sh
+
+deployment-tools: dev  ## install what checks the Helm chart and the compose file (needs Go)
+	@infra/deployment_tools.sh
 
 clean:  ## remove what make and the tests made; keeps .faceline, the data
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist *.egg-info

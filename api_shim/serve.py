@@ -21,6 +21,7 @@ from pipeline.config.settings import Settings
 from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Role
 from pipeline.metrics.endpoint import MetricsEndpoint
+from pipeline.sandbox.core_dumps import forbid_core_dumps
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ class DrainingServer(uvicorn.Server):
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ConfigurationError``."""
+    forbid_core_dumps()
     shim = Shim(settings)
     slots = ConnectionSlots(_connection_limit(settings))
     config = uvicorn.Config(

@@ -35,6 +35,7 @@ from pipeline.media.open import open_media
 from pipeline.operations import PLANS, Params
 from tests.processes import start
 from tests.secret_watch import WATCH
+from tests.servers import HERE, Place
 from workers.dispatch import Dispatcher
 
 # Seconds for anything on a machine that is busy with other work.
@@ -44,13 +45,16 @@ READY_S = 180.0
 class Process:
     """A process group of the service in a session of its own, which can be killed as a whole."""
 
-    def __init__(self, arguments: Sequence[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: dict[str, str], log: Path,
+        place: Place = HERE,
+    ) -> None:
         # Command lines are visible to every user of the machine.
         WATCH.check("a command line", " ".join(arguments).encode())
         self.log = log
         with log.open("ab") as output:
             self._process: subprocess.Popen[bytes] = start(
-                [sys.executable, *arguments],
+                place.command([sys.executable, *arguments]),
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
@@ -82,6 +86,10 @@ class Process:
         except subprocess.TimeoutExpired:
             self.kill()
             raise
+
+    def signal(self, name: str) -> None:
+        """Send it a signal, such as SIGTERM."""
+        self._process.send_signal(signal.Signals[name])
 
     def wait(self, wait_s: float) -> int:
         """The exit code, when it ends by itself or after a signal."""
@@ -117,6 +125,7 @@ class Cluster:
         self.dispatcher = Dispatcher(self.settings)
         self.tenant = self._make_tenant()
         self._logs = 0
+        self.place = HERE  # of the processes that are started from now on
 
     def worker(
         self, stages: str = "decode,detect,embed,liveness", concurrency: int = 2,
@@ -216,7 +225,7 @@ class Cluster:
     ) -> Process:
         self._logs += 1
         log = self.folder / f"{self._logs:02d}-{arguments[-1]}.log"
-        return Process(["-m", *arguments], {**self.environment(settings), **extra}, log)
+        return Process(["-m", *arguments], {**self.environment(settings), **extra}, log, self.place)
 
     def environment(self, settings: Mapping[str, object] | None = None) -> dict[str, str]:
         """The environment variables of a process of this cluster."""

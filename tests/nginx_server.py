@@ -77,3 +77,41 @@ class NginxServer(Server):
                  for what in WATCH.leaks_in_file(file)}
         super().close()
         assert not found, f"{sorted(found)} in clear in the files of nginx"
+
+
+BALANCED = """
+    upstream faceline {{ {servers} }}
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{ proxy_pass http://faceline; }}
+    }}
+"""
+
+
+class BalancingNginx(Server):
+    """Serves several upstreams by plain HTTP, with nginx's own defaults and nothing else."""
+
+    name = "nginx"
+
+    def __init__(self, *upstreams: str) -> None:
+        self._program = find_nginx()
+        super().__init__()
+        servers = " ".join(f"server {urlsplit(each).netloc};" for each in upstreams)
+        balanced = BALANCED.format(servers=servers, port=self.port)
+        self._settings = self.directory / "nginx.conf"
+        self._settings.write_text(FRAME.format(folder=self.directory, example=balanced))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What it says about calls that fail."""
+        return (self.directory / "main.log").read_text()
+
+    def command(self) -> Sequence[str | Path]:
+        return [self._program, "-p", self.directory, "-c", self._settings]
+
+    def ready(self) -> bool:
+        return answers(self.port, b"GET /livez HTTP/1.0\r\n\r\n", b"HTTP/1.1 ")

@@ -115,10 +115,19 @@ def find_client_generator() -> Path:
     return _openapi_tool("openapi-client/bin/openapi-python-client")
 
 
+def find_deployment_tool(name: str) -> Path:
+    """A program or folder that `make deployment-tools` installs."""
+    return _tool(f"deployment/{name}", "deployment-tools")
+
+
 def _openapi_tool(name: str) -> Path:
+    return _tool(name, "openapi-tools")
+
+
+def _tool(name: str, target: str) -> Path:
     found = Path(__file__).resolve().parents[1] / ".tools" / name
     if not found.exists():
-        return missing(f"there is no {found}; `make openapi-tools` installs it")
+        return missing(f"there is no {found}; `make {target}` installs it")
     return found
 
 

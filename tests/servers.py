@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -41,12 +42,33 @@ READY_S = 30.0  # a busy two-core machine starts the slowest (PostgreSQL) in thr
 STOP_S = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process runs: its address, and its network namespace; empty: that of the tests."""
+
+    host: str = "127.0.0.1"
+    namespace: str = ""
+
+    def command(self, words: Sequence[str | Path], user: str | None = None) -> list[str | Path]:
+        """A command that runs ``words`` here; in another namespace as ``user``."""
+        if not self.namespace:
+            return list(words)
+        account = [] if user is None else [
+            "-S", str(pwd.getpwnam(user).pw_uid), "-G", str(pwd.getpwnam(user).pw_gid)
+        ]
+        return ["nsenter", f"--net=/run/netns/{self.namespace}", *account, "--", *words]
+
+
+HERE = Place()
+
+
 class Server:
     """A server process on a port of its own, with its data in a temporary directory."""
 
     name: str
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
+        self.place = place
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix=f"faceline-{self.name}-"))
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,9 +101,12 @@ class Server:
         if self._process is not None and self._process.poll() is None:
             return
         user = self.user()
+        command = self.place.command(self.command(), user)
+        if self.place.namespace:
+            user = None  # the command changes to it
         with self._log.open("ab") as log:
             self._process = start(
-                self.command(),
+                command,
                 cwd=self.directory,
                 env={**os.environ, **self.environment()},
                 stdin=subprocess.DEVNULL,
@@ -167,26 +192,28 @@ class RedisServer(Server):
 
     name = "redis"
 
-    def __init__(self, *, appendonly: bool = False, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, place: Place = HERE, *, appendonly: bool = False, arguments: Sequence[str] = ()
+    ) -> None:
         self._program = find_redis()
         self._appendonly = appendonly
         self._arguments = arguments
-        super().__init__()
+        super().__init__(place)
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.place.host}:{self.port}/0"
 
     def command(self) -> Sequence[str | Path]:
         return [
-            self._program, "--port", str(self.port), "--bind", "127.0.0.1",
-            "--dir", self.directory, "--save", "",
+            self._program, "--port", str(self.port), "--bind", self.place.host,
+            "--protected-mode", "no", "--dir", self.directory, "--save", "",
             "--appendonly", "yes" if self._appendonly else "no",
             *self._arguments,
         ]
 
     def ready(self) -> bool:
-        return answers(self.port, b"PING\r\n", b"+PONG")
+        return answers(self.port, b"PING\r\n", b"+PONG", self.place.host)
 
 
 class MinioServer(Server):
@@ -196,14 +223,14 @@ class MinioServer(Server):
     access_key = "faceline-test"
     secret_key = "faceline-test-secret"
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
         self._program = find_minio()
-        super().__init__()
+        super().__init__(place)
 
     @property
     def url(self) -> str:
         """Where a bucket is, without its name: ``FACELINE_MEDIA_URL`` is url/bucket."""
-        return f"s3+http://127.0.0.1:{self.port}"
+        return f"s3+http://{self.place.host}:{self.port}"
 
     @property
     def drive(self) -> Path:
@@ -212,7 +239,7 @@ class MinioServer(Server):
     def client(self) -> Minio:
         """The vendor's own, which waits while the server is not all there yet."""
         return Minio(
-            f"127.0.0.1:{self.port}", self.access_key, self.secret_key, secure=False,
+            f"{self.place.host}:{self.port}", self.access_key, self.secret_key, secure=False,
             http_client=urllib3.PoolManager(retries=RETRY.new(total=20)),
         )
 
@@ -232,7 +259,8 @@ class MinioServer(Server):
 
     def command(self) -> Sequence[str | Path]:
         return [
-            self._program, "server", "--quiet", "--address", f"127.0.0.1:{self.port}",
+            self._program, "server", "--quiet", "--address",
+            f"{self.place.host}:{self.port}",
             "--certs-dir", self.directory / "certs", self.drive,
         ]
 
@@ -246,7 +274,7 @@ class MinioServer(Server):
 
     def ready(self) -> bool:
         probe = b"GET /minio/health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        return answers(self.port, probe, b"HTTP/1.1 200")
+        return answers(self.port, probe, b"HTTP/1.1 200", self.place.host)
 
 
 class PostgresServer(Server):
@@ -254,13 +282,13 @@ class PostgresServer(Server):
 
     name = "postgres"
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
         self._programs = find_postgres()
-        super().__init__()
+        super().__init__(place)
 
     @property
     def url(self) -> str:
-        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        return f"postgresql://postgres@{self.place.host}:{self.port}/postgres"
 
     @property
     def _data(self) -> Path:
@@ -268,7 +296,7 @@ class PostgresServer(Server):
 
     def command(self) -> Sequence[str | Path]:
         settings = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": self.place.host,
             "unix_socket_directories": "",
             "fsync": "off",
             "shared_buffers": "32MB",
@@ -294,6 +322,9 @@ class PostgresServer(Server):
                 check=True, capture_output=True, cwd=self.directory,
                 user=user, group=group_of(user), extra_groups=None if user is None else [],
             )
+            if self.place.namespace:
+                with (self._data / "pg_hba.conf").open("a") as rules:
+                    rules.write("host all all samenet trust\n")
         super().start()
 
     def stop(self) -> None:
@@ -322,10 +353,10 @@ class PostgresServer(Server):
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def answers(port: int, request: bytes, expected: bytes) -> bool:
+def answers(port: int, request: bytes, expected: bytes, host: str = "127.0.0.1") -> bool:
     """Whether a server's answer to ``request`` begins with ``expected``."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        with socket.create_connection((host, port), timeout=1) as connection:
             connection.sendall(request)
             return connection.recv(len(expected)) == expected
     except OSError:

@@ -39,6 +39,7 @@ from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.metrics.instruments import GaugeSource
 from pipeline.operations import Stage
 from pipeline.sandbox.confinement import die_with
+from pipeline.sandbox.core_dumps import forbid_core_dumps
 from pipeline.sandbox.processes import ForkServer
 from pipeline.sessions import registry
 from workers import process
@@ -79,6 +80,7 @@ def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> in
     _check(settings, served)
     if needs_models(served):
         settings = _with_the_pack(settings)
+    forbid_core_dumps()
     app = make_app(settings)
     if Stage.BULK in served:
         # Jobs whose clients wait for the answer go first.

@@ -24,6 +24,7 @@ from pipeline.fetching.open import open_poster
 from pipeline.fetching.post import PostAnswer, WebPoster
 from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.periodic import PeriodicTask
+from pipeline.sandbox.core_dumps import forbid_core_dumps
 from pipeline.storage_keys import HOUR_S
 from pipeline.webhooks.model import Attempt, DeliveryState
 from pipeline.webhooks.queue import DeliveryQueue
@@ -160,6 +161,7 @@ def open_sender(settings: Settings) -> Iterator[WebhookSender]:
 
 def run(settings: Settings, stop: threading.Event) -> None:
     """Send webhooks until ``stop`` is set. Raises ``ConfigurationError``."""
+    forbid_core_dumps()
     with MetricsEndpoint(settings) as metrics, open_sender(settings) as sender:
         metrics.add(process_gauges(Role.WEBHOOKS))
         logger.info("Sending webhooks", extra={"action": "webhooks_started"})

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 import workers.single_threaded_blas  # noqa: F401  # first: see there
 from infra.cli.console import print_notice
 from pipeline import errors
+from pipeline.deployment.version import program_version
 from pipeline.errors import FaceError
 
 # Each command: (module of this package, its function or group).
@@ -77,7 +78,13 @@ app = typer.Typer(
     help="Self-hosted face service. `faceline up --demo` shows it on this machine.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+)
+
+# pip installs the desktop build beside the headless one, as insightface asks for it; the last one
+# that is written to cv2/ counts.
+NO_OPENCV = (
+    "OpenCV cannot be loaded; run `pip uninstall -y opencv-python opencv-contrib-python && "
+    "pip install --force-reinstall --no-deps opencv-python-headless`, which needs no desktop"
 )
 
 # Errors of a full disk behind redirected output.
@@ -98,12 +105,24 @@ ADVICE: dict[type[FaceError], str] = {
 }
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"faceline {program_version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     data_dir: Annotated[
         Path | None,
         typer.Option(help="Directory of the embedded stack; stands for FACELINE_DATA_DIR."),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
 ) -> None:
     """Options of every command."""
     if data_dir is not None:
@@ -113,12 +132,7 @@ def options(
 @app.command("version")
 def show_version() -> None:
     """Print the version."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        typer.echo(version("faceline"))
-    except PackageNotFoundError:
-        typer.echo("not installed")
+    typer.echo(program_version())
 
 
 def main() -> None:
@@ -130,6 +144,11 @@ def main() -> None:
         print_notice(f"faceline: {explain(error)}", style="red")
         wrong = isinstance(error, errors.ConfigurationError | errors.BadInput)
         sys.exit(2 if wrong else 1)
+    except ImportError as error:
+        if not _is_opencv_broken():
+            raise
+        print_notice(f"faceline: {NO_OPENCV} ({error})", style="red")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -142,6 +161,14 @@ def main() -> None:
         print_notice(f"faceline: the output cannot be written: {error.strerror}", style="red")
         _drop_output()
         sys.exit(1)
+
+
+def _is_opencv_broken() -> bool:
+    try:
+        import cv2  # noqa: F401
+    except ImportError:
+        return True
+    return False
 
 
 def _drop_output() -> None:

@@ -8,14 +8,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.stack import BULK, LocalStack, RunningStack, is_taken, running_stack
+from infra.local.progress import Awaited
+from infra.local.stack import (
+    BULK,
+    LocalStack,
+    RunningStack,
+    is_taken,
+    running_stack,
+    stack_owner,
+)
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError, InvalidParameter
 from pipeline.operations import Stage
 
 POLL_S = 0.1
-
-STACK_WAIT_S = 60.0  # for a stack that starts or stops
 
 # Seconds between two checks that the stack in use still runs.
 STACK_CHECK_S = 2.0
@@ -74,10 +80,12 @@ def _awaited(
     data_dir: Path, say: Callable[[str], None], stopping: Callable[[], bool]
 ) -> RunningStack | None:
     """The running stack, after waiting for one that starts or stops."""
-    until = time.monotonic() + STACK_WAIT_S
+    awaited = Awaited(
+        f"the stack on {data_dir}, which starts or stops", lambda: stack_owner(data_dir), say
+    )
     announced = False
     while (running := running_stack(data_dir)) is None and is_taken(data_dir):
-        if stopping() or time.monotonic() > until:
+        if stopping() or not awaited.goes_on():
             return None
         if not announced:
             say(f"Waiting for the stack on {data_dir}, which is starting or stopping ...")

@@ -81,6 +81,14 @@ class Supervisor:
     def pid(self, name: str) -> int:
         return self._children[name].process.pid
 
+    def pids(self) -> list[int]:
+        """Those of all processes that are kept alive."""
+        return [child.process.pid for child in self._children.values()]
+
+    def alive(self, name: str) -> bool:
+        """Whether the process has not ended, rather than being kept alive."""
+        return self._children[name].process.poll() is None
+
     def running(self, name: str) -> bool:
         """Whether the process is kept alive."""
         return name in self._children
@@ -235,7 +243,7 @@ def _signals_readable() -> Iterator[int]:
 def log_tail(log: Path, lines: int = 12) -> str:
     """The last lines of a log file."""
     try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) or "(empty)"
     except OSError as error:
         return f"({error})"
 

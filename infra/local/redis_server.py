@@ -18,9 +18,6 @@ from infra.local.private_files import write_private
 from infra.local.processes import log_tail
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 
-# Seconds within which redis-server must answer; loading a large append-only file takes long.
-START_S = 30.0
-
 # Append-only: messages survive a restart, except those of the last second. No eviction: a full
 # Redis rejects writes instead of dropping a queue. `hz`: rounds of its own upkeep a second, of
 # which an idle one needs few.
@@ -82,11 +79,10 @@ def prepare_redis(directory: Path) -> LocalRedis:
     return LocalRedis(program, config, f"redis://:{password}@127.0.0.1:{port}/0")
 
 
-def wait_for_redis(redis: LocalRedis, log: Path, alive: Callable[[], bool]) -> None:
-    """Waits until Redis answers. Raises ``BrokerUnavailable`` with the end of its log after a
-    timeout, or when ``alive()`` is false."""
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and alive():
+def wait_for_redis(redis: LocalRedis, log: Path, goes_on: Callable[[], bool]) -> None:
+    """Waits until Redis answers; reading a large append-only file takes long. Raises
+    ``BrokerUnavailable`` with the end of its log when ``goes_on()`` is false."""
+    while goes_on():
         if _answers(redis):
             return
         time.sleep(0.02)

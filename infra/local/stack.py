@@ -8,7 +8,6 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 from infra.local.on_demand import OnDemand
 from infra.local.private_files import make_data_dir, write_private
 from infra.local.processes import ManagedCommand, Supervisor, log_tail
+from infra.local.progress import STUCK_S, Awaited
 from infra.local.redis_server import LocalRedis, free_port, prepare_redis, wait_for_redis
 from pipeline.config.settings import Settings
 from pipeline.config.storage import DataDirectory
@@ -31,9 +31,7 @@ from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
 from pipeline.sessions import registry
 
-# Seconds within which the shim must answer after its start, on a machine with other work; and
-# for one answer.
-START_S = 180.0
+# Seconds for one answer of the shim, on a machine with other work.
 ANSWER_S = 10.0
 
 # Seconds that each process may take to stop: a worker finishes its current job.
@@ -134,7 +132,7 @@ class LocalStack:
                 f"`faceline models pin {best.name}` changes that"
             )
         self._say(f"Data in {self._data.root}, model pack {pack.name!r}, Redis {redis.program}")
-        wait_for_redis(redis, self.log("redis"), lambda: not self._stopping())
+        self._wait_for_redis(redis)
         env = self._environment(redis, port, pack.name)
         for name, words in self._processes.items():
             if name == "fetch":
@@ -195,17 +193,25 @@ class LocalStack:
             "FACELINE_PACK": pack,
         }
 
+    def _wait_for_redis(self, redis: LocalRedis) -> None:
+        awaited = Awaited("Redis to read its file", self.supervisor.pids, self._say)
+        wait_for_redis(
+            redis, self.log("redis"),
+            lambda: not self._stopping() and self.supervisor.alive("redis") and awaited.goes_on(),
+        )
+
     def _wait_for_shim(self) -> None:
-        deadline = time.monotonic() + START_S
+        awaited = Awaited("the shim to answer", self.supervisor.pids, self._say)
 
         def settled() -> bool:
-            return self._stopping() or time.monotonic() > deadline or shim_answers(self.url)
+            return self._stopping() or shim_answers(self.url) or not awaited.goes_on()
 
         self.supervisor.watch(settled)
         if not self._stopping() and not shim_answers(self.url):
             log = self.log("shim")
             raise StackNotStarted(
-                f"The shim does not answer. Last lines of {log}:\n{log_tail(log)}"
+                f"The shim does not answer, and no process of the stack has done anything for "
+                f"{STUCK_S:.0f} s. Last lines of {log}:\n{log_tail(log)}"
             )
 
     def _close(self) -> None:
@@ -222,6 +228,14 @@ def running_stack(data_dir: Path) -> RunningStack | None:
         with contextlib.suppress(OSError, ValueError, TypeError):
             return RunningStack(**json.loads(DataDirectory(data_dir).stack_state.read_text()))
     return None
+
+
+def stack_owner(data_dir: Path) -> list[int]:
+    """The process whose stack runs, starts or stops on this data directory; empty without one."""
+    try:
+        return [int(DataDirectory(data_dir).stack_lock.read_text())]
+    except (OSError, ValueError):
+        return []
 
 
 def is_taken(data_dir: Path) -> bool:

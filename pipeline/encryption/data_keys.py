@@ -18,9 +18,10 @@ from pipeline.config.settings import Settings
 from pipeline.database.engine import change_rows, purge_deleted_data, read_row, read_rows, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_key import DataKey
+from pipeline.encryption.key_check import has_master_key
 from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault, open_vault
-from pipeline.errors import InvalidParameter, TenantNotFound
+from pipeline.errors import InvalidParameter, TenantNotFound, WrongMasterKey
 
 # Seconds for which a process caches a key, and so may use it after its destruction.
 CACHE_S = 2.0
@@ -78,8 +79,16 @@ class TenantKeys:
 
 
 def open_keys(settings: Settings, engine: Engine) -> TenantKeys:
-    """The tenants' keys under the configured master key."""
-    return TenantKeys(engine, lambda: open_vault(settings))
+    """The tenants' keys under the configured master key. Without one, as the worker that fetches
+    may be, the key of an encrypted tenant is ``WrongMasterKey``."""
+    return TenantKeys(engine, lambda: _existing_vault(settings))
+
+
+def _existing_vault(settings: Settings) -> Vault:
+    # A fresh key file would decrypt nothing.
+    if not has_master_key(settings):
+        raise WrongMasterKey("This process has no master key, and the application is encrypted.")
+    return open_vault(settings)
 
 
 def data_key_owner(tenant_id: int) -> str:

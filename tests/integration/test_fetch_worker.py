@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.accounts.tenants import TenantStore
+from pipeline.encryption.vault import open_vault
 from pipeline.jobs.model import Job, JobState, NewJob
 from pipeline.operations import FetchedPictureLimits, MatrixParams, Stage
 from tests.cluster import Cluster, Process, open_cluster
@@ -81,6 +83,33 @@ def test_it_fetches_and_hands_over_and_loads_no_model(
         assert "403" not in str(failed.error)
         assert not [name for name in libraries(worker) if "onnxruntime" in name]
     assert cluster.dispatcher.depth(Stage.DECODE) == 1
+
+
+def test_without_the_master_key_it_fetches_for_applications_in_clear(
+    make_cluster: MakeCluster, pictures: PictureServer, tmp_path: Path
+) -> None:
+    """The jobs of encrypted applications wait for a worker that has the key."""
+    cluster = make_cluster(
+        **pictures.settings, database_url=f"sqlite:///{tmp_path}/jobs.db",
+        media_url=f"file://{tmp_path}/pictures",
+    )
+    vault = open_vault(cluster.settings)
+    encrypted = TenantStore(cluster.engine, vault).create("encrypted", encrypted=True).id
+    url = pictures.serve("/a", body(b"a picture"))
+    keyless = tmp_path / "keyless"
+    with cluster.worker("fetch", 1, data_dir=keyless):
+        waiting = submit(cluster, url, tenant=encrypted)
+        job = eventually(cluster, waiting, lambda job: job.error is not None)
+        assert (job.state, job.attempts) == (JobState.QUEUED, 0)
+        assert job.error is not None
+        assert "no master key" in job.error["message"]
+        plain = submit(cluster, url)
+        eventually(cluster, plain, lambda job: job.stage == Stage.DECODE)
+    assert not (keyless / "master.key").exists()
+    with cluster.worker("fetch", 1), cluster.upkeep(reconcile_interval_s=0.2):
+        eventually(cluster, waiting, lambda job: job.stage == Stage.DECODE)
+    stored = list(cluster.media.walk(f"t{encrypted}/"))
+    assert b"a picture" not in [cluster.media.get(item.key) for item in stored]
 
 
 def test_it_does_not_start_where_fetching_is_off(make_cluster: MakeCluster) -> None:

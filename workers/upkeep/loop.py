@@ -35,6 +35,7 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.periodic import PeriodicTask, Ticker
+from pipeline.sandbox.core_dumps import forbid_core_dumps
 from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -71,6 +72,7 @@ def run(
 ) -> None:
     """Run all periodic tasks until ``stop`` is set, and send ``webhooks``. Several processes may
     do so at once. ``metrics`` is the endpoint of a process that does more than this."""
+    forbid_core_dumps()
     # A process that does more has the file for its other loop; this one's end is its end.
     file = HeartbeatFile("" if metrics is not None else settings.heartbeat_file, Role.UPKEEP)
     with (

@@ -93,7 +93,7 @@ def test_two_senders_and_a_receiver_that_comes_late(
     with cluster.webhook_sender(), cluster.webhook_sender():
         ended = end_jobs(cluster, 30)
         eventually(
-            lambda: any(each.attempts for each in hooks.deliveries(cluster.tenant)),
+            lambda: any(each.error for each in hooks.deliveries(cluster.tenant)),
             "the first attempts fail",
         )
         assert receiver.received == []
@@ -107,4 +107,3 @@ def test_two_senders_and_a_receiver_that_comes_late(
     assert set(receiver.ids()) == {each.id for each in told}
     # More than once only what was tried more than once: an answer may come too late.
     assert len(receiver.received) <= sum(each.attempts for each in told)
-    assert "webhook_retry_later" in cluster.logs()

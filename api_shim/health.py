@@ -88,15 +88,17 @@ class Health(_Told):
 
     async def _check(self) -> Reply:
         waiting: dict[str, int] = {}
-        reads, count = self._service.threads.reads, self._service.jobs.upkeep.count_waiting
+        paused: dict[str, int] = {}
+        jobs, reads = self._service.jobs, self._service.threads.reads
 
-        def ask_database() -> None:
-            waiting.update({each.value: count(each) for each in Stage})
+        def count() -> None:
+            waiting.update({each.value: jobs.upkeep.count_waiting(each) for each in Stage})
+            paused.update(jobs.overview.paused_for())
             self._pinned = self._service.pinned_pack()
 
         parts, counted, broker = await asyncio.gather(
             self._service.readiness.parts(),
-            state_of("database", ask_database),
+            state_of("database", count),
             state_of("broker", lambda: self._service.dispatcher.depth(Stage.DECODE)),
         )
         if counted is not PartState.OK and parts["database"] is PartState.OK:
@@ -112,6 +114,7 @@ class Health(_Told):
             **parts,
             "broker": broker,
             "waiting": waiting,
+            "paused_for": paused,
         }
         return json_reply(200 if status in ("ok", "degraded") else 503, content)
 

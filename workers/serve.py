@@ -271,7 +271,8 @@ def _make_worker(
             optimization="fair",
             without_gossip=True,
             without_mingle=True,
-            without_heartbeat=True,
+            # Flower knows a worker by its heartbeats, which are events, too.
+            without_heartbeat=not settings.celery_events,
             quiet=True,
             loglevel=settings.log_level,
         )

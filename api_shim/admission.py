@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -22,6 +21,7 @@ from api_shim.rate_limiter import RateLimiter
 from api_shim.requests import Call
 from pipeline import errors
 from pipeline.accounts.model import Tenant
+from pipeline.database.clock import Clock, database_clock
 from pipeline.errors import FaceError
 from pipeline.jobs.model import Job, SignedRequest
 from pipeline.jobs.store import JobStore
@@ -42,18 +42,18 @@ CLOSE_S = 5.0
 
 
 class AdmissionControl:
-    """One per process; thread-safe. ``clock`` returns epoch seconds; ``show_tenants``: the
-    metrics name applications."""
+    """One per process; thread-safe. ``clock`` returns epoch seconds, None: the database's;
+    ``show_tenants``: the metrics name applications."""
 
     def __init__(
         self, usage: UsageStore, jobs: JobStore, rate_limiter: RateLimiter,
-        clock: Callable[[], float] = time.time, *, show_tenants: bool = False,
+        clock: Clock | None = None, *, show_tenants: bool = False,
     ) -> None:
         self.usage = usage
         self.show_tenants = show_tenants
         self.jobs = jobs
         self.rate_limiter = rate_limiter
-        self._clock = clock
+        self._clock = database_clock(usage.engine, clock)
         self._pending: dict[tuple[int, str, str], Counts] = {}
         self._lock = threading.Lock()
         self._flusher = Ticker("usage", FLUSH_INTERVAL_S, self.flush)

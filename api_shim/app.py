@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from starlette.routing import Route, Router
@@ -24,6 +24,7 @@ from api_shim.request_metrics import Named, RequestMetrics
 from api_shim.service import Service
 from api_shim.submit import DialectRoute
 from pipeline.config.settings import Settings
+from pipeline.errors import DatabaseUnavailable
 from pipeline.metrics.instruments import GaugeReading
 
 
@@ -57,6 +58,12 @@ class Shim:
     def stop_being_ready(self) -> None:
         """Let ``/readyz`` fail from now on, because the process is going to stop."""
         self._service.readiness.stopping = True
+
+    def require_time(self) -> None:
+        """Raises ``ConfigurationError`` when the clock of this process does harm. A database that
+        is away tells it later."""
+        with suppress(DatabaseUnavailable):
+            self._service.clocks.require()
 
     def release(self) -> None:
         """Answer all held requests now, so that the process can stop."""

@@ -122,6 +122,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ``ConfigurationError``."""
     forbid_core_dumps()
     shim = Shim(settings)
+    shim.require_time()
     slots = ConnectionSlots(_connection_limit(settings))
     config = uvicorn.Config(
         shim,

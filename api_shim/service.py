@@ -5,8 +5,7 @@ Methods without ``async`` block and run in the pools of ``ThreadPools``.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 from sqlalchemy import Engine
@@ -21,8 +20,10 @@ from api_shim.thread_pools import ThreadPools, in_thread
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import DeletionJournal, open_journal
+from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
@@ -39,6 +40,7 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
 from pipeline.tracing.open import open_tracer
+from workers.clocks import ClockWatch
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
 
@@ -49,8 +51,9 @@ class RecordStores:
 
     def __init__(
         self, engine: Engine, tenants: TenantStore, jobs: JobStore, media: MediaStore,
-        clock: Callable[[], float], journal: DeletionJournal | None = None,
+        clock: Clock, journal: DeletionJournal | None = None,
     ) -> None:
+        self.clock = clock
         self.tenants = tenants
         self.jobs = jobs
         self.media = media
@@ -62,11 +65,13 @@ class RecordStores:
 
 
 class Service:
-    """Create it in the process that serves. ``clock`` returns epoch seconds."""
+    """Create it in the process that serves. ``clock`` returns epoch seconds; None: the
+    database's."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
         self._engine = open_engine(settings.sql_url, durable=True)
+        clock = database_clock(self._engine, clock)
         tenant_keys = open_keys(settings, self._engine)
         self.jobs = JobStore(self._engine, clock, tenant_keys)
         vault = open_vault(settings)
@@ -93,7 +98,8 @@ class Service:
         self._notifier = JobNotifier(settings)
         # A heartbeat need not wait for the disk.
         self._beating = open_engine(settings.sql_url, durable=False)
-        self.heartbeat = Heartbeat(self._beating, Role.SHIM)
+        self.clocks = ClockWatch(settings, self._beating)
+        self.heartbeat = Heartbeat(self._beating, Role.SHIM, looks=[self.clocks.look])
         self.tracer = open_tracer(settings, Role.SHIM)
 
     def close(self) -> None:
@@ -118,6 +124,10 @@ class Service:
 
     async def find_job(self, job_id: str) -> Job | None:
         return await in_thread(self.threads.reads, self.jobs.read.find, job_id)
+
+    def pinned_pack(self) -> PinnedPack | None:
+        """The deployment's pack. Raises ``DatabaseUnavailable``."""
+        return pinned_pack(self._engine)
 
     def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
         """The stored pictures under these keys, without those deleted since. Raises

@@ -7,8 +7,7 @@ key of the store; the old object is discarded in the transaction that names the 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -30,6 +29,7 @@ from sqlalchemy import (
 from pipeline import storage_keys
 from pipeline.batches.model import ItemState
 from pipeline.batches.resume import name_hash, picture_hash
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import change_rows, purge_deleted_data, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import (
@@ -91,13 +91,13 @@ class EncryptedCounts:
 @dataclass(slots=True)
 class EncryptExisting:
     """Encrypts a tenant's data under ``key``, which every process has. ``clock`` gives epoch
-    seconds."""
+    seconds (None: the database's)."""
 
     engine: Engine
     media: MediaStore
     tenant_id: int
     key: DataKey
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     missing: int = 0
 
     def run(self) -> EncryptedCounts:
@@ -187,11 +187,11 @@ class EncryptExisting:
             reclaim(connection, [fresh])
             changed = connection.execute(replaced).rowcount
             if changed:
-                discard(connection, self.tenant_id, old, self.clock())
+                discard(connection, self.tenant_id, old, self._now())
             # Else the row was changed or deleted meanwhile, and the old object discarded with
             # it; or another run was first, and the new object is that run's.
             elif not connection.execute(select(exists().where(named))).scalar_one():
-                discard(connection, self.tenant_id, fresh, self.clock())
+                discard(connection, self.tenant_id, fresh, self._now())
         return changed
 
     def _vectors(self) -> int:
@@ -265,3 +265,6 @@ class EncryptExisting:
         (row_key,) = table.primary_key
         query = select(row_key, *columns).where(table.c.tenant_id == self.tenant_id, chosen)
         return read_pages(self.engine, query, row_key, PAGE_ROWS)
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)

@@ -136,15 +136,20 @@ class Cluster:
         chosen = {"stages": stages, "concurrency": concurrency, **settings}
         return self._start([module], chosen, environment or {})
 
-    def upkeep(self, **settings: object) -> Process:
-        return self._start(["workers", "upkeep"], settings, {})
+    def upkeep(
+        self, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> Process:
+        return self._start(["workers", "upkeep"], settings, environment or {})
 
-    def webhook_sender(self, **settings: object) -> Process:
-        return self._start(["infra.cli", "webhooks", "send"], settings, {})
-
-    def shim(self, **settings: object) -> Process:
+    def shim(
+        self, environment: Mapping[str, str] | None = None, **settings: object
+    ) -> Process:
         """The web side; it is not awaited."""
-        return self._start(["infra.cli", "serve"], settings, {})
+        return self._start(["infra.cli", "serve"], settings, environment or {})
+
+    def faceline(self, *arguments: str, **settings: object) -> Process:
+        """`faceline ARGUMENTS`, which is not awaited."""
+        return self._start(["infra.cli", *arguments], settings, {})
 
     def index(self, **settings: Any) -> Process:
         """An index process; it is not awaited."""

@@ -27,6 +27,9 @@ BACKENDS = tuple(os.environ.get("FACELINE_TEST_DATABASE", "sqlite,postgresql").s
 
 ONE_DATABASE = pytest.mark.parametrize("backend", BACKENDS[:1], indirect=True, scope="session")
 
+# The same for tests of stores, which take ``engine``.
+ONE_ENGINE = pytest.mark.parametrize("database_url", BACKENDS[:1], indirect=True)
+
 # For a long test with a similar one on the first database.
 LAST_DATABASE = pytest.mark.parametrize("backend", BACKENDS[-1:], indirect=True, scope="session")
 

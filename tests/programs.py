@@ -89,6 +89,13 @@ def _service_program(name: str) -> Path:
     return Path(found) if found else missing(f"{name} is not on PATH")
 
 
+def find_faketime() -> Path:
+    """The library that gives a process another time, where Debian installs it."""
+    for found in Path("/usr/lib").glob("*/faketime/libfaketime.so.1"):
+        return found
+    return missing("libfaketime is not installed")
+
+
 def find_prometheus() -> tuple[Path, Path]:
     """prometheus and promtool on PATH."""
     server, tool = shutil.which("prometheus"), shutil.which("promtool")

@@ -76,7 +76,8 @@ def _configuration(settings: Settings) -> dict[str, object]:
         "worker_enable_soft_shutdown_on_idle": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_remote_control": False,
-        "worker_send_task_events": False,
+        # Of no use but to Flower. Messages that a process takes along itself send none.
+        "worker_send_task_events": settings.celery_events,
         "task_send_sent_event": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,

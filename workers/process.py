@@ -28,6 +28,7 @@ from pipeline.periodic import Ticker
 from pipeline.sandbox.processes import ForkServer
 from pipeline.sessions import registry
 from workers.app import served_stages
+from workers.clocks import ClockWatch
 from workers.running_notes import RunningNotes
 from workers.runtime import Runtime, needs_models, open_runtime
 
@@ -47,6 +48,7 @@ class _Process:
     engine: Engine | None = None
     heartbeat: Heartbeat | None = None
     guard: PackGuard | None = None
+    clocks: ClockWatch | None = None
     unusable: str | None = None
     pending: tuple[Settings, str] | None = None
     busy: threading.Lock = field(default_factory=threading.Lock)
@@ -90,7 +92,10 @@ def process_id() -> str:
 
 def trouble() -> str | None:
     """Why this process must leave its jobs to others; None when it need not."""
-    return _process.guard.trouble if _process.guard is not None else None
+    for watch in (_process.guard, _process.clocks):
+        if watch is not None and watch.trouble is not None:
+            return watch.trouble
+    return None
 
 
 def publish_again(job_id: str, stage: str) -> None:
@@ -114,6 +119,12 @@ def _open_guard(settings: Settings, served: frozenset[Stage]) -> PackGuard | Non
     return _process.guard
 
 
+def _open_clocks(settings: Settings) -> ClockWatch:
+    if _process.clocks is None:
+        _process.clocks = ClockWatch(settings, _beating(settings))
+    return _process.clocks
+
+
 def _start_heartbeat(settings: Settings, served: frozenset[Stage]) -> None:
     if _process.heartbeat is not None:
         return  # begun before the first job
@@ -122,7 +133,8 @@ def _start_heartbeat(settings: Settings, served: frozenset[Stage]) -> None:
         _beating(settings),
         Role.INDEX if Stage.INDEX in served else Role.WORKER, served,
         None if guard is None else guard.info,
-        [*([] if guard is None else [guard.look]), lambda: _process.unusable],
+        [*([] if guard is None else [guard.look]), _open_clocks(settings).look,
+         lambda: _process.unusable],
     )
     _process.heartbeat.start()
 

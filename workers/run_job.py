@@ -123,7 +123,7 @@ class JobRun:
         except SoftTimeLimitExceeded:
             self.verdict = JobTimedOut()
         except MediaCorrupt as error:
-            self.verdict = judge(error, self.claim.job, time.time())
+            self.verdict = judge(error, self.claim.job, self.runtime.store.now())
         except FaceError as error:
             self.verdict = error
         except Exception:
@@ -201,7 +201,7 @@ class JobRun:
         return context
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
-        at, start = time.time(), time.perf_counter()
+        at, start = self.runtime.store.now(), time.perf_counter()
         with self.span.child(stage.value):
             context = run_stage(
                 stage, self.plan, self.claim.job, context, self.runtime.resources
@@ -259,7 +259,7 @@ class JobRun:
         """End the job with an error; False when the claim was lost."""
         held = self._write(lambda: self.runtime.store.fail(self.claim, error, self.trace))
         if held:
-            count_end(self.claim.job, error)
+            count_end(self.claim.job, error, self.runtime.store.now())
             self.runtime.notifier.publish(self.claim.id)
             self.discard_media()
         return held
@@ -306,7 +306,8 @@ class JobRun:
         return True
 
     def _pause_s(self) -> float:
-        tried_s = time.time() - (self.claim.job.started_at or time.time())
+        now = self.runtime.store.now()
+        tried_s = now - (self.claim.job.started_at or now)
         return min(max(tried_s / 2, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
     def _write(self, change: Callable[[], bool]) -> bool:
@@ -347,11 +348,11 @@ class JobRun:
                 self.runtime.resources.media.delete(key)
 
 
-def count_end(job: Job, error: FaceError | None) -> None:
-    """Count a job that has ended, for the metrics."""
+def count_end(job: Job, error: FaceError | None, now: float) -> None:
+    """Count a job that has ended, for the metrics, at ``now`` (epoch seconds)."""
     code = None if error is None else error.code
     JOBS_ENDED.add(job.operation, outcome_of(code), code or "ok")
-    JOB_SECONDS.observe(max(time.time() - job.created_at, 0.0), job.operation)
+    JOB_SECONDS.observe(max(now - job.created_at, 0.0), job.operation)
 
 
 def write_patiently(change: Callable[[], T], lease_s: float) -> T:

@@ -138,7 +138,7 @@ class _Together:
                 contexts.append(run.context)
         if len(runs) < 2:
             return
-        at, start = time.time(), time.perf_counter()
+        at, start = self.runtime.store.now(), time.perf_counter()
         try:
             embedded = embed_faces_together(contexts, self.runtime.resources)
         except SoftTimeLimitExceeded:
@@ -185,7 +185,8 @@ class _Together:
             self.runtime.resources.trash.try_empty(tenant_id)
         self.runtime.notifier.publish(*(run.claim.id for run in written))
         for run in written:
-            count_end(run.claim.job, run.verdict if isinstance(run.verdict, FaceError) else None)
+            error = run.verdict if isinstance(run.verdict, FaceError) else None
+            count_end(run.claim.job, error, self.runtime.store.now())
             run.discard_media()
         for run, outcome in zip(runs, outcomes, strict=True):
             if outcome is False:

@@ -14,7 +14,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ from pipeline.sandbox.processes import ForkServer
 from pipeline.sessions import registry
 from workers import process
 from workers.app import GRACE_S, make_app, served_stages
+from workers.clocks import ClockWatch
 from workers.consumer import FastReconnectConsumer
 from workers.crash_recovery import CrashRecovery
 from workers.dispatch import Dispatcher
@@ -78,8 +79,7 @@ def run_worker(settings: Settings, metrics: MetricsEndpoint | None = None) -> in
     """
     served = served_stages(settings)
     _check(settings, served)
-    if needs_models(served):
-        settings = _with_the_pack(settings)
+    settings = _as_the_deployment(settings, served)
     forbid_core_dumps()
     app = make_app(settings)
     if Stage.BULK in served:
@@ -181,15 +181,19 @@ def _check(settings: Settings, served: frozenset[Stage]) -> None:
         raise ConfigurationError("FACELINE_STAGES names `fetch`, but FACELINE_FETCH_URLS is off")
 
 
-def _with_the_pack(settings: Settings) -> Settings:
+def _as_the_deployment(settings: Settings, served: frozenset[Stage]) -> Settings:
     """The settings with the name of the deployment's pack, found on this machine.
 
     While the database is away, that of the settings, which is compared later. Raises as
-    ``agree_on_pack``.
+    ``agree_on_pack``, and ``ConfigurationError`` when the clock of this process does harm.
     """
     # Closed again before the first fork: no child inherits a connection.
     engine = open_engine(settings.sql_url, durable=False)
     try:
+        with suppress(DatabaseUnavailable):
+            ClockWatch(settings, engine).require()
+        if not needs_models(served):
+            return settings
         name = agree_on_pack(settings, engine).name
     except DatabaseUnavailable:
         if settings.pack == registry.AUTO:
@@ -267,7 +271,8 @@ def _make_worker(
             optimization="fair",
             without_gossip=True,
             without_mingle=True,
-            without_heartbeat=True,
+            # Flower knows a worker by its heartbeats, which are events, too.
+            without_heartbeat=not settings.celery_events,
             quiet=True,
             loglevel=settings.log_level,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from infra.cli.database import Stores
 from infra.cli.reports import open_output
 from pipeline.backup.create import BackupRun, remove_older
 from pipeline.backup.place import BackupPlace
+from pipeline.database.clock import database_clock
 from pipeline.deployment.version import program_version
 from pipeline.media.open import open_plain_media
 
@@ -47,10 +47,11 @@ def backup(
         with open_output(keys) as stream:
             stream.write(data.decode())
 
+    clock = database_clock(stores.engine)
     with shown_progress() as report:
         manifest = BackupRun(
             stores.engine, open_plain_media(stores.settings), stores.vault, stores.journal, opened,
-            place, program_version(), report, time.time, calibration_files(stores.settings),
+            place, program_version(), report, clock, calibration_files(stores.settings),
             None if keys is None else save_keys,
         ).run()
     rows = sum(table.rows for table in manifest.tables.values())
@@ -64,5 +65,5 @@ def backup(
         f"{stores.settings.journal_location}: keep both apart from the service."
     )
     if keep is not None:
-        removed = remove_older(opened, stores.engine, keep, time.time())
+        removed = remove_older(opened, stores.engine, keep, clock())
         print_notice(f"{len(removed)} older backups are removed.")

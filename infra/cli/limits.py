@@ -3,7 +3,6 @@ do, and for how long."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
@@ -16,10 +15,11 @@ from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
+from pipeline.database.clock import database_time
 from pipeline.errors import InvalidParameter
 from pipeline.metering import limits as metering
 from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, Limit, Permissions
-from pipeline.metering.usage import UsageStore, day_of, month_of
+from pipeline.metering.usage import UsageStore, month_of
 from pipeline.operations import PLANS, RECORD_OPERATIONS, Stage
 
 DAY_S = 24 * 3600.0
@@ -114,10 +114,12 @@ def expire(
     """Set when an application's credentials, or one of them, expire."""
     if [moment is not None, days is not None, never].count(True) != 1:
         raise InvalidParameter("choose one of --at, --in-days and --never")
-    until = None if days is None else time.time() + days * DAY_S
+    until = None
     if moment is not None:
         until = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     stores = Stores()
+    if days is not None:
+        until = database_time(stores.engine) + days * DAY_S
     tenant = stores.tenants.by_name(name)
     ids = [credential] if credential else [
         entry.public_id for entry in stores.tenants.credentials.entries(tenant.id)
@@ -190,7 +192,7 @@ def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
 
 
 def _rows(usage: UsageStore, tenant_id: int, chosen: metering.Limits) -> list[list[object]]:
-    day = day_of(time.time())
+    day = usage.today()
     used: dict[tuple[str, str], int] = {}
     for row in usage.report([day, month_of(day)], tenant_id):
         for operation in (row.operation, ALL_OPERATIONS):

@@ -24,6 +24,7 @@ from pipeline.backup.restore import (
     verify_backup,
 )
 from pipeline.config.settings import Settings, load_settings
+from pipeline.database.clock import database_clock
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import (
     JournalContent,
@@ -112,7 +113,8 @@ def _run(
         with shown_progress() as report:
             run = RestoreRun(
                 engine, open_plain_media(settings), _existing_vault(settings), place, content,
-                data_keys, lambda name: settings.data.root / name, report, time.time, bring_back,
+                data_keys, lambda name: settings.data.root / name, report,
+                database_clock(engine), bring_back,
             )
             return run.run(key, replace=replace)
     except DeploymentNotEmpty as error:

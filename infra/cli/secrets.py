@@ -17,6 +17,7 @@ from infra.cli.arguments import AppName, Json, Yes
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts import deletion
+from pipeline.database.clock import database_time
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
 from pipeline.encryption import data_keys
 from pipeline.encryption.keyring import KEY_BYTES, KeyFile, decode_key, encode_key
@@ -138,7 +139,7 @@ def encrypt_tenant(name: AppName) -> None:
     interruption."""
     stores = Stores()
     tenant, engine = stores.tenants.by_name(name), stores.engine
-    data_keys.begin_encrypting(engine, stores.vault, tenant.id, time.time())
+    data_keys.begin_encrypting(engine, stores.vault, tenant.id, database_time(engine))
     # By then every process knows the key.
     time.sleep(2 * data_keys.CACHE_S)
     total: Counter[str] = Counter()

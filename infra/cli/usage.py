@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from functools import reduce
 from typing import Annotated
 
@@ -13,7 +12,7 @@ from infra.cli.arguments import Json
 from infra.cli.console import print_json, print_table
 from infra.cli.database import Stores
 from pipeline.errors import InvalidParameter
-from pipeline.metering.usage import Counts, UsageStore, day_of
+from pipeline.metering.usage import Counts, UsageStore
 
 DAY = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 MONTH = re.compile("[0-9]{4}-[0-9]{2}")
@@ -65,7 +64,7 @@ def _periods(store: UsageStore, day: str | None, month: str | None, sums: bool) 
     if day is not None and DAY.fullmatch(day) is None:
         raise InvalidParameter("--day takes a day such as 2027-01-31")
     if month is None:
-        return [day or day_of(time.time())]
+        return [day or store.today()]
     if MONTH.fullmatch(month) is None:
         raise InvalidParameter("--month takes a month such as 2027-01")
     return [month] if sums else store.days(month)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import msgspec
@@ -34,6 +33,7 @@ from pipeline.accounts.model import (
     Tenant,
     tenant_from_row,
 )
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import change_rows, read_row, read_rows, read_values, writing
 from pipeline.database.schema import credentials, former_secrets, tenants
 from pipeline.encryption.key_fingerprints import KeyFingerprints
@@ -51,15 +51,15 @@ PUBLIC_ID = re.compile("[A-Za-z0-9_-]{1,64}")
 
 
 class CredentialStore:
-    """The credentials of every tenant. ``clock`` gives epoch seconds."""
+    """The credentials of every tenant. ``clock`` gives epoch seconds (None: the database's)."""
 
     def __init__(
-        self, engine: Engine, vault: Vault, clock: Callable[[], float] = time.time
+        self, engine: Engine, vault: Vault, clock: Clock | None = None
     ) -> None:
         self._engine = engine
         self._vault = vault
         self._fingerprints = KeyFingerprints(engine, vault)
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
 
     def issue(
         self, tenant_id: int, kind: CredentialKind, sm2_public_key: str | None = None

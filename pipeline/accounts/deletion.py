@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from sqlalchemy import Engine, Table, delete, select, update
 
 from pipeline import storage_keys
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import change_rows, writing
 from pipeline.database.schema import (
     changes,
@@ -31,7 +29,7 @@ BLOCK = 5000
 
 
 def delete_tenant(
-    engine: Engine, media: MediaStore, tenant_id: int, clock: Callable[[], float] = time.time,
+    engine: Engine, media: MediaStore, tenant_id: int, clock: Clock | None = None,
     journal: DeletionJournal | None = None,
 ) -> None:
     """Delete a tenant: credentials, jobs, the gallery, every object.
@@ -41,6 +39,7 @@ def delete_tenant(
     once. The tenant's row is deleted last: repeat the call after an interruption. Raises
     ``TenantNotFound``, ``MediaUnavailable``.
     """
+    clock = database_clock(engine, clock)
     receipt_id = _receipt(engine, tenant_id, clock())
     if journal is not None:
         journal.try_write(tenant_id)
@@ -68,7 +67,7 @@ def delete_tenant(
 
 
 def destroy_tenant_key(
-    engine: Engine, tenant_id: int, clock: Callable[[], float] = time.time,
+    engine: Engine, tenant_id: int, clock: Clock | None = None,
     journal: DeletionJournal | None = None,
 ) -> bool:
     """Destroy a tenant's data key, so that no restore brings it back; False when it has none.
@@ -76,6 +75,7 @@ def destroy_tenant_key(
     state = key_states(engine).get(tenant_id)
     if state is None or state is KeyState.DESTROYED:
         return False
+    clock = database_clock(engine, clock)
     receipt_id = _receipt(engine, tenant_id, clock(), DeletionKind.KEY)
     if journal is not None:
         journal.try_write(tenant_id)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import msgspec
 from sqlalchemy import ColumnElement, Engine, Text, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.accounts.credentials import CredentialStore
 from pipeline.accounts.model import Tenant, TenantSettings, tenant_from_row
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import change_rows, read_row, read_rows, read_values, writing
 from pipeline.database.schema import data_keys, tenants
 from pipeline.encryption.data_keys import KeyState, add_key
@@ -21,15 +19,16 @@ from pipeline.metering.limits import Limits, Permissions, limits_to_json
 
 
 class TenantStore:
-    """Every tenant, and their ``credentials``. ``clock`` gives epoch seconds."""
+    """Every tenant, and their ``credentials``. ``clock`` gives epoch seconds (None: the
+    database's)."""
 
     def __init__(
-        self, engine: Engine, vault: Vault, clock: Callable[[], float] = time.time
+        self, engine: Engine, vault: Vault, clock: Clock | None = None
     ) -> None:
         self.credentials = CredentialStore(engine, vault, clock)
         self._engine = engine
         self._vault = vault
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
 
     def create(
         self, name: str, settings: TenantSettings | None = None, *, encrypted: bool = False

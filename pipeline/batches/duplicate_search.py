@@ -8,9 +8,8 @@ erasing either face erases the finding.
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, u
 from pipeline.batches.insert import queue_job
 from pipeline.batches.model import Batch, BatchState, ItemState
 from pipeline.batches.rows import lock_batch
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import read_row, read_rows, reading, writing
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
@@ -148,11 +148,12 @@ def _is_current(search: SearchProgress, batch: Any) -> bool:
 
 
 class DuplicateSearches:
-    """Starts the searches of batches that are done. ``clock`` gives epoch seconds."""
+    """Starts the searches of batches that are done. ``clock`` gives epoch seconds (None: the
+    database's)."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
         self._engine = engine
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
         self._over: set[tuple[str, int, int]] = set()
 
     def start_due(self) -> list[Job]:

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +42,7 @@ from pipeline.batches.rows import (
     item_from_row,
     lock_batch,
 )
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import read_row, read_rows, read_values, reading, writing
 from pipeline.database.keyset import walk
 from pipeline.database.schema import batch_items, batches
@@ -123,16 +123,17 @@ class AddedItems:
 
 
 class BatchStore:
-    """Everything about batches except the end of a chunk. ``clock`` gives epoch seconds;
+    """Everything about batches except the end of a chunk. ``clock`` gives epoch seconds (None:
+    the database's);
     ``keys`` are those of tenants with encrypted data; ``known`` looks up items and pictures
     that were read before. All methods raise ``DatabaseUnavailable``."""
 
     def __init__(
-        self, engine: Engine, clock: Callable[[], float] = time.time,
+        self, engine: Engine, clock: Clock | None = None,
         keys: KeySource | None = None,
     ) -> None:
         self._engine = engine
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
         self._keys = keys or NoKeys()
         self.known = KnownItems(engine, self._keys)
 

@@ -21,7 +21,7 @@ from pipeline.config.settings import Settings
 from pipeline.database.engine import read_values
 from pipeline.database.schema import batches
 from pipeline.errors import MediaNotFound
-from pipeline.media.base import MediaStore
+from pipeline.media.base import MediaStore, age_limit
 from pipeline.sources.base import PictureSource
 from pipeline.sources.import_bucket import UNNAMED_ITEM, ListedItem, ListedSource, prefix_source
 from pipeline.sources.names import from_printable
@@ -104,9 +104,9 @@ def decode_list(data: bytes) -> list[ListedItem]:
 def sweep_lists(engine: Engine, media: MediaStore, tenant_id: int, now: float) -> int:
     """Delete the lists that no batch needs any more; how many. ``now`` in epoch seconds.
     Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
-    unneeded = []
+    unneeded, old = [], age_limit(media, now, LIST_GRACE_S)
     for stored in media.walk(storage_keys.lists_prefix(tenant_id)):
-        if stored.modified < now - LIST_GRACE_S:
+        if stored.modified < old:
             parameters = {
                 "tenant": tenant_id, "fingerprint": storage_keys.list_fingerprint(stored.key)
             }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hmac
 import logging
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from sqlalchemy import Engine, Row, delete, select, update
 
 from pipeline.circuit_breaker import CircuitBreaker
 from pipeline.config.settings import Settings
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_rows, writing
 from pipeline.database.schema import receipt_subjects, receipts
 from pipeline.deletions.record import SHOWN, Subject, SubjectKind
@@ -67,12 +67,12 @@ class JournalContent:
 @dataclass(slots=True)
 class DeletionJournal:
     """Writes the entries of one database to ``store``; thread-safe. ``hash_key`` is called for
-    the first entry. ``clock`` gives epoch seconds."""
+    the first entry. ``clock`` gives epoch seconds (None: the database's)."""
 
     engine: Engine
     store: MediaStore
     hash_key: Callable[[], bytes]
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     _breaker: CircuitBreaker = field(default_factory=lambda: CircuitBreaker(RETRY_AFTER_S))
 
     def write_pending(self, tenant_id: int | None = None) -> int:
@@ -93,11 +93,11 @@ class DeletionJournal:
             written += len(rows)
         return written
 
-    def try_write(self, tenant_id: int) -> None:
+    def try_write(self, tenant_id: int) -> bool:
         """``write_pending`` for a caller that has deleted: entries that cannot be written now
-        are left to upkeep."""
+        are left to upkeep. False if any is."""
         if self._breaker.is_open():
-            return
+            return False
         try:
             self.write_pending(tenant_id)
         except (Unavailable, ConfigurationError) as error:
@@ -106,8 +106,9 @@ class DeletionJournal:
                 "The deletion journal cannot be written; upkeep writes it later",
                 exc_info=error, extra={"action": "journal_postponed", "tenant": tenant_id},
             )
-        else:
-            self._breaker.record_success()
+            return False
+        self._breaker.record_success()
+        return True
 
     def _write_deletion(self, row: Row[str, int, float]) -> None:
         mine = receipt_subjects.c.receipt_id == row.id
@@ -122,14 +123,14 @@ class DeletionJournal:
         ))
         with writing(self.engine, durable=True) as connection:
             connection.execute(
-                update(receipts).where(receipts.c.id == row.id).values(journaled_at=self.clock())
+                update(receipts).where(receipts.c.id == row.id).values(journaled_at=self._now())
             )
             unshown = receipt_subjects.c.kind.not_in([kind.value for kind in SHOWN])
             connection.execute(delete(receipt_subjects).where(mine, unshown))
 
     def prune(self, days: float) -> int:
         """Delete entries that are older; returns how many. Raises ``MediaUnavailable``."""
-        first = datetime.fromtimestamp(self.clock() - days * DAY_S, UTC)
+        first = datetime.fromtimestamp(self._now() - days * DAY_S, UTC)
         oldest = f"{JOURNAL_PREFIX}{first:%Y%m%d}/"
         gone = 0
         for item in self.store.walk(JOURNAL_PREFIX):
@@ -142,7 +143,10 @@ class DeletionJournal:
     def mark_backup(self, backup_id: str) -> None:
         """Note that a backup begins: a journal that knows it has every deletion since. Raises
         ``MediaUnavailable``."""
-        write_entry(self.store, JournalEntry(kind="backup", id=backup_id, at=self.clock()))
+        write_entry(self.store, JournalEntry(kind="backup", id=backup_id, at=self._now()))
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)
 
 
 def write_entry(store: MediaStore, entry: JournalEntry) -> None:
@@ -201,7 +205,7 @@ HASH_PURPOSE = b"faceline deletion journal"
 
 def open_journal(
     settings: Settings, engine: Engine, vault: Vault | None = None,
-    clock: Callable[[], float] = time.time,
+    clock: Clock | None = None,
 ) -> DeletionJournal:
     """The configured journal. Open it after a fork. Raises ``ConfigurationError``."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from pipeline.batches.chunks import ChunkReader, chunk_of, lock_items, record_ou
 from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
 from pipeline.config.settings import Settings
+from pipeline.database.clock import database_time
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of, new_face, quality_json
@@ -98,7 +98,7 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
     batch_id, numbers = chunk_of(job.params)
 
     def effect(connection: Connection) -> JsonObject:
-        now = time.time()
+        now = database_time(connection.engine)
         # Every enrolment locks the gallery before it locks the batch.
         lock_tenant(connection, job.tenant_id)
         read = {each.item.number: each.item.media_key for each in chunk.items}
@@ -163,7 +163,7 @@ def _read(job: Job, resources: Resources, item: BatchItem) -> bytes | FaceError:
     except MediaNotFound as error:
         return error
     except MediaCorrupt as error:
-        judged = judge(error, job, time.time())
+        judged = judge(error, job, resources.now())
         if judged.retryable:
             raise
         return judged

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.analysis.engine import ExaminedPicture
 from pipeline.analysis.result_cache import AnalysisCache, AnalysisKey, KeptAnalysis
 from pipeline.calibration.table import Calibration
+from pipeline.database.clock import database_time
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import IntermediateLost, TaskUnsupported
 from pipeline.gallery.faces import FaceStore
@@ -132,6 +133,10 @@ class Resources:
     def calibration_of(self, tenant_id: int) -> Calibration | None:
         """The table that makes a tenant's scores, None without any."""
         return self.own_calibrations.get(tenant_id, self.calibration)
+
+    def now(self) -> float:
+        """Epoch seconds by the database's clock. Raises ``DatabaseUnavailable``."""
+        return database_time(self.gallery.engine)
 
     def get(self, kind: type[T]) -> T:
         """A resource of a single stage. Raises ``TaskUnsupported`` on a worker that does not

@@ -29,6 +29,7 @@ from pipeline.batches.duplicate_search import (
 )
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.reject import reject_faces
+from pipeline.database.clock import database_time
 from pipeline.duplicates.grouping import group_faces
 from pipeline.duplicates.names import UNNAMED, is_person_name, name_number, name_numbers
 from pipeline.duplicates.pairs import FaceSet, Pairs, PairSearch
@@ -59,7 +60,7 @@ def finish_duplicate_search(job: Job, context: JobContext, resources: Resources)
     findings = run.strongest_findings()
 
     def effect(connection: Connection) -> JsonObject:
-        now = time.time()
+        now = database_time(connection.engine)
         writer = None
         if batch.options.reject_duplicates:
             # First: whatever changes a gallery locks it before it locks the batch.

@@ -3,13 +3,13 @@ together, before the transaction that ends the job and gives them rows."""
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy import Connection
 
 from pipeline import storage_keys
+from pipeline.database.clock import database_time
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import (
@@ -50,7 +50,7 @@ def finish_enrol(job: Job, context: JobContext, resources: Resources) -> JobOutc
 
     def effect(connection: Connection) -> JsonObject:
         key = resources.keys.data_key(job.tenant_id)
-        enrolled = enrol(connection, job.tenant_id, request, time.time(), key)
+        enrolled = enrol(connection, job.tenant_id, request, database_time(connection.engine), key)
         _discard_left(connection, job, picture)
         first = enrolled.faces[0]
         left_out = len(context.faces[0]) - len(faces) if asked.faces == "all" else 0
@@ -76,7 +76,7 @@ def finish_replace(job: Job, context: JobContext, resources: Resources) -> JobOu
     def effect(connection: Connection) -> JsonObject:
         changed = replace_face(
             connection, job.tenant_id, asked.face_id, picture.image, face, _model(context),
-            time.time(), resources.keys.data_key(job.tenant_id),
+            database_time(connection.engine), resources.keys.data_key(job.tenant_id),
         )
         _discard_left(connection, job, picture)
         return {
@@ -89,7 +89,7 @@ def finish_replace(job: Job, context: JobContext, resources: Resources) -> JobOu
 
 def _discard_left(connection: Connection, job: Job, picture: PermanentPicture) -> None:
     if picture.left is not None:
-        discard(connection, job.tenant_id, picture.left, time.time())
+        discard(connection, job.tenant_id, picture.left, database_time(connection.engine))
 
 
 def _faces(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -47,7 +46,7 @@ def fetch_pictures(plan: Plan, job: Job, context: JobContext, resources: Resourc
         if url is not None
     }
     media = list(job.media)
-    now = time.time()
+    now = resources.now()
     for index, data in fetched.items():
         name = resources.media.name(job.tenant_id, data)
         media[index] = storage_keys.transient_media(job.tenant_id, job.id, name, now)

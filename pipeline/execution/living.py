@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -13,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from pipeline.calibration.passive import passive_calibration
 from pipeline.config.settings import Settings
+from pipeline.database.clock import database_time
 from pipeline.errors import PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of, require_calibration
@@ -136,7 +136,7 @@ def finish_living(job: Job, context: JobContext, resources: Resources) -> JobOut
     clip = UsedClip(face_id, analysis.sha256, analysis.motion_signature)
 
     def effect(connection: Connection) -> JsonObject:
-        now, key = time.time(), resources.keys.data_key(job.tenant_id)
+        now, key = database_time(connection.engine), resources.keys.data_key(job.tenant_id)
         since = now - own.options.remember_days * DAY_S
         lock_tenant_clips(connection, job.tenant_id)
         known = was_used(connection, job.tenant_id, clip.sha256, since, key)

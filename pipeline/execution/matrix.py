@@ -3,12 +3,11 @@ The pictures that were sent are stored for a while."""
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from sqlalchemy import Connection
 
 from pipeline import storage_keys
+from pipeline.database.clock import database_time
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import base_result, permanent_picture, require_calibration
 from pipeline.gallery.images import store_temporarily
@@ -33,7 +32,7 @@ def finish_matrix(job: Job, context: JobContext, resources: Resources) -> JobOut
     lifetime_s = MatrixParams.from_json(job.params).lifetime_s
 
     def effect(connection: Connection) -> JsonObject:
-        now = time.time()
+        now = database_time(connection.engine)
         ids: list[str | None] = [None, None]
         for index, key in sent.items():
             ids[index] = store_temporarily(

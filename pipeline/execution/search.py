@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 
 from pipeline.calibration.table import Calibration
 from pipeline.config.settings import Settings
+from pipeline.database.clock import database_clock
 from pipeline.errors import IntermediateLost, PackMismatch
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import (
@@ -50,7 +51,8 @@ class SearchHits(msgspec.Struct, frozen=True):
 
 def open_search(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
     views = TenantViews(
-        ChangeLog(engine, resources.keys), resources.media, ViewOptions.from_settings(settings)
+        ChangeLog(engine, resources.keys), resources.media, ViewOptions.from_settings(settings),
+        database_clock(engine),
     )
     return [SearchResources(views, CollectionStore(engine, resources.media))]
 

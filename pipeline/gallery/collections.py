@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from sqlalchemy import Connection, Engine, Text, cast, delete, exists, func, insert, select, update
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_rows, reading, writing
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import bindings, collections, faces, images, jobs, vectors
@@ -65,11 +65,11 @@ class CollectionDeletion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CollectionStore:
-    """The collections of every tenant. ``clock`` gives epoch seconds."""
+    """The collections of every tenant. ``clock`` gives epoch seconds (None: the database's)."""
 
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     journal: DeletionJournal | None = None
 
     def all(self, tenant_id: int) -> list[tuple[Collection, int]]:
@@ -129,7 +129,7 @@ class CollectionStore:
                 raise CollectionNameTaken
             if len(present) >= MAX_COLLECTIONS:
                 raise CollectionLimit(f"An application has at most {MAX_COLLECTIONS} collections.")
-            return _insert(connection, tenant_id, self.clock(), key, type, name, score)
+            return _insert(connection, tenant_id, self._now(), key, type, name, score)
 
     def update(
         self, tenant_id: int, key: str, *, name: str | None = None,
@@ -187,7 +187,7 @@ class CollectionStore:
     def delete(self, tenant_id: int, key: str, mode: CollectionDeletion) -> None:
         """Raises ``CollectionNotFound``, and ``CollectionInUse`` for the default collection
         and for one that a queued or running job names."""
-        now = self.clock()
+        now = self._now()
         with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
             collection = _resolve(connection, tenant_id, key)
@@ -208,6 +208,9 @@ class CollectionStore:
                 # id is never used again.
                 connection.execute(delete(collections).where(collections.c.id == collection.id))
         Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)
 
 
 def check_new_key(key: str) -> None:

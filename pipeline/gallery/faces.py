@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import (
@@ -18,6 +17,7 @@ from sqlalchemy import (
     update,
 )
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_row, read_rows, reading, writing
 from pipeline.database.schema import faces, images, vectors
 from pipeline.deletions.journal import DeletionJournal
@@ -46,7 +46,7 @@ _SELECT_LISTED = select(*LISTED_COLUMNS).join(images, images.c.id == faces.c.ima
 
 @dataclass(frozen=True, slots=True)
 class FaceStore:
-    """The faces of every tenant. ``clock`` gives epoch seconds.
+    """The faces of every tenant. ``clock`` gives epoch seconds (None: the database's).
 
     A deleting method deletes the row, its vector and its bindings, and logs the change, in
     one transaction; then it deletes the objects.
@@ -54,7 +54,7 @@ class FaceStore:
 
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     keys: KeySource = field(default_factory=NoKeys)
     journal: DeletionJournal | None = None
 
@@ -154,9 +154,12 @@ class FaceStore:
         with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
             face = _face(connection, tenant_id, condition, missing)
-            erase_faces(writer, [face.id], self.clock(), keep_images=keep_images)
+            erase_faces(writer, [face.id], self._now(), keep_images=keep_images)
         Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
         return face
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)
 
 
 def _face(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Table, exists, func, select
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import reading, writing
 from pipeline.database.keyset import read_pages, walk
 from pipeline.database.schema import bindings, collections, faces, images
@@ -36,11 +36,11 @@ BLOCK = 10_000
 
 @dataclass(frozen=True, slots=True)
 class GalleryStore:
-    """The galleries of all tenants. ``clock`` gives epoch seconds."""
+    """The galleries of all tenants. ``clock`` gives epoch seconds (None: the database's)."""
 
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     journal: DeletionJournal | None = None
 
     def stats(self, tenant_id: int) -> GalleryStats:
@@ -92,10 +92,13 @@ class GalleryStore:
             with writing(self.engine) as connection:
                 writer = lock_tenant(connection, tenant_id)
                 within = within or gallery_extent(writer)
-                count, done = erase_within(writer, within, self.clock(), BLOCK)
+                count, done = erase_within(writer, within, self._now(), BLOCK)
             erased += count
         Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
         return erased
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)
 
 
 def _count(connection: Connection, table: Table, tenant_id: int) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 
 from sqlalchemy import Connection, Engine, and_, or_, select, update
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import faces, images
@@ -30,11 +29,11 @@ BLOCK = 1000
 
 @dataclass(frozen=True, slots=True)
 class ImageStore:
-    """The stored images of every tenant. ``clock`` gives epoch seconds."""
+    """The stored images of every tenant. ``clock`` gives epoch seconds (None: the database's)."""
 
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     journal: DeletionJournal | None = None
 
     def find(self, tenant_id: int, image_id: str) -> StoredImage | None:
@@ -55,7 +54,7 @@ class ImageStore:
     def _first(self, tenant_id: int, image_ids: tuple[str, ...]) -> StoredImage | None:
         query = select(*IMAGE_COLUMNS).where(
             images.c.tenant_id == tenant_id, images.c.image_id.in_(image_ids),
-            or_(images.c.expires_at.is_(None), images.c.expires_at > self.clock()),
+            or_(images.c.expires_at.is_(None), images.c.expires_at > self._now()),
         )
         found = [StoredImage(*row) for row in read_rows(self.engine, query)]
         return min(found, default=None, key=lambda image: image_ids.index(image.image_id))
@@ -71,7 +70,7 @@ class ImageStore:
 
     def expire(self) -> int:
         """Delete the images that have expired, of every tenant; returns how many."""
-        now, gone = self.clock(), 0
+        now, gone = self._now(), 0
         expired = select(images.c.id, images.c.tenant_id).where(images.c.expires_at <= now)
         for rows in read_pages(self.engine, expired, images.c.id, BLOCK):
             owned = sorted((row.tenant_id, row.id) for row in rows)
@@ -91,7 +90,7 @@ class ImageStore:
 
     def delete(self, tenant_id: int, image_id: str) -> None:
         """Delete an image with all its faces. Raises ``ImageNotFound``."""
-        now = self.clock()
+        now = self._now()
         mine = (images.c.tenant_id == tenant_id, images.c.image_id == image_id)
         with writing(self.engine) as connection:
             writer = lock_tenant(connection, tenant_id)
@@ -103,6 +102,9 @@ class ImageStore:
             erase_faces(writer, list(its_faces.scalars()), now, keep_images=True)
             erase_faceless_images(writer, images.c.id == ref, now)
         Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)
 
 
 def store_temporarily(

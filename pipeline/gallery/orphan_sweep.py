@@ -8,17 +8,17 @@ before it records their items.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Column, Engine, select
 
 from pipeline import storage_keys
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_values
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import batch_items, batches, faces, images, job_pictures
-from pipeline.media.base import MediaStore
+from pipeline.media.base import MediaStore, age_limit
 
 # Seconds that an object without a row is left alone: no job takes as long from storing
 # its media to its end.
@@ -39,11 +39,12 @@ class SweepResult:
 
 @dataclass(frozen=True, slots=True)
 class OrphanSweep:
-    """Compares the media store with the gallery. ``clock`` gives epoch seconds."""
+    """Compares the media store with the gallery. ``clock`` gives epoch seconds (None: the
+    database's)."""
 
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
 
     def run(self, tenant_id: int) -> SweepResult:
         """Compare a tenant's permanent objects; takes 32 bytes of memory a row. Raises
@@ -54,14 +55,15 @@ class OrphanSweep:
             (images.c.media_key, storage_keys.images_prefix(tenant_id)),
             (faces.c.face_key, storage_keys.faces_prefix(tenant_id)),
         ):
-            limit = self.clock() - GRACE_S
+            now = database_time(self.engine, self.clock)
+            limit, old = now - GRACE_S, age_limit(self.media, now, GRACE_S)
             # A fresh row may come after the walk has passed its place.
             named = {hash(key) for key, at in self._rows(column, tenant_id) if at < limit}
             found: set[int] = set()
             orphans: list[str] = []
             for item in self.media.walk(prefix):
                 found.add(hash(item.key))
-                if hash(item.key) not in named and item.modified < limit:
+                if hash(item.key) not in named and item.modified < old:
                     orphans.append(item.key)
             deleted += self._delete(column, tenant_id, orphans)
             if lost := named - found:

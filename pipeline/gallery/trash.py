@@ -7,8 +7,7 @@ store that is away leaves a deleted person's picture behind.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -23,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import discarded, jobs, usage
 from pipeline.deletions.journal import DeletionJournal
@@ -89,7 +89,7 @@ class Trash:
 
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     journal: DeletionJournal | None = None
     """Where deletions are noted before their objects go; None leaves that to upkeep."""
 
@@ -126,15 +126,15 @@ class Trash:
             for item in self.media.walk(prefix):
                 self.media.delete(item.key)
                 cleared += 1
-            if deleted_at < self.clock() - DELETED_TENANT_WATCH_S:
+            if deleted_at < self._now() - DELETED_TENANT_WATCH_S:
                 self._forget([prefix])
         return cleared
 
     def try_empty(self, tenant_id: int) -> None:
         """Note the tenant's deletions in the journal, and ``empty``, for a caller whose own work
         is done: what cannot be done now is left to upkeep."""
-        if self.journal is not None:
-            self.journal.try_write(tenant_id)
+        if self.journal is not None and not self.journal.try_write(tenant_id):
+            return  # often the same store: a second wait for it would be as vain
         try:
             self.empty(tenant_id, limit=1000)
         except Unavailable as error:
@@ -147,7 +147,7 @@ class Trash:
         """Discard objects that were stored for a job without an effect. The job's end is in
         the database, so that no other holder of the job can have used them."""
         with writing(self.engine) as connection:
-            discard_many(connection, tenant_id, list(stored), self.clock())
+            discard_many(connection, tenant_id, list(stored), self._now())
         self.try_empty(tenant_id)
 
     def _forget(self, gone: list[str]) -> None:
@@ -163,3 +163,6 @@ class Trash:
         if tenant_id is not None:
             query = query.where(discarded.c.tenant_id == tenant_id)
         return read_values(self.engine, query)
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)

@@ -6,12 +6,12 @@ encrypted; signatures are compared after decryption.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, delete, exists, insert, literal, select, text
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import reading, writing
 from pipeline.database.keyset import walk
 from pipeline.database.schema import faces, used_clips
@@ -46,17 +46,17 @@ class UsedClip:
 
 @dataclass(frozen=True, slots=True)
 class UsedClips:
-    """The tenants' used clips. ``clock`` gives epoch seconds. Reading methods also raise
-    ``TenantNotFound`` for a tenant whose key was destroyed."""
+    """The tenants' used clips. ``clock`` gives epoch seconds (None: the database's). Reading
+    methods also raise ``TenantNotFound`` for a tenant whose key was destroyed."""
 
     engine: Engine
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     keys: KeySource = field(default_factory=NoKeys)
 
     def was_used(self, tenant_id: int, sha256: str, days: float) -> bool:
         """Whether the tenant has used these very bytes in the last ``days``. Raises
         ``DatabaseUnavailable``."""
-        key, since = self.keys.data_key(tenant_id), self.clock() - days * DAY_S
+        key, since = self.keys.data_key(tenant_id), self._now() - days * DAY_S
         with reading(self.engine) as connection:
             return was_used(connection, tenant_id, sha256, since, key)
 
@@ -66,7 +66,7 @@ class UsedClips:
         """Ids and motion signatures of the clips that were used for one face in the last
         ``days``, in order, ``PAGE_ROWS`` at a time. Raises ``DatabaseUnavailable``,
         ``DecryptionFailed``."""
-        key, since = self.keys.data_key(tenant_id), self.clock() - days * DAY_S
+        key, since = self.keys.data_key(tenant_id), self._now() - days * DAY_S
 
         def read(last: int) -> list[tuple[int, bytes]]:
             with reading(self.engine) as connection:
@@ -77,8 +77,11 @@ class UsedClips:
     def purge(self, days: float) -> None:
         """Delete the clips used before the last ``days``. Raises ``DatabaseUnavailable``."""
         with writing(self.engine) as connection:
-            past = used_clips.c.used_at < self.clock() - days * DAY_S
+            past = used_clips.c.used_at < self._now() - days * DAY_S
             connection.execute(delete(used_clips).where(past))
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)
 
 
 def lock_tenant_clips(connection: Connection, tenant_id: int) -> None:

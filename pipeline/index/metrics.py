@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 from pipeline.index.tenant_views import TenantViews
@@ -21,11 +20,12 @@ from pipeline.metrics.instruments import GaugeReading
 
 
 def index_gauges(
-    views: TenantViews, purge_after_s: float, clock: Callable[[], float] = time.time
+    views: TenantViews, purge_after_s: float, clock: Callable[[], float] | None = None
 ) -> Iterator[GaugeReading]:
-    """The galleries in memory, as the last round left them."""
+    """The galleries in memory, as the last round left them. Without ``clock`` by that of the
+    views."""
     yield PURGE_AFTER.reading(purge_after_s)
-    held, now = views.in_memory, clock()
+    held, now = views.in_memory, (clock or views.now)()
     yield INDEX_GALLERIES.reading(len(held))
     yield INDEX_FACES.reading(sum(map(len, held)))
     yield INDEX_BYTES.reading(sum(view.nbytes for view in held))

@@ -23,7 +23,7 @@ from pipeline.index.base import ChangeSource
 from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.flat import FlatIndex
 from pipeline.index.vector_rows import Arrays
-from pipeline.media.base import MediaStore
+from pipeline.media.base import MediaStore, age_limit
 from pipeline.storage_keys import ENCRYPTED_SUFFIX, media_hash, snapshot_media, snapshots_prefix
 from pipeline.types import SnapshotRecord, VectorModel
 
@@ -214,11 +214,12 @@ def purge_snapshots(
 def delete_orphans(source: ChangeSource, store: MediaStore, tenant_id: int, now: float) -> int:
     """Deletes objects without a recorded snapshot that are too old to be still in writing;
     returns their number."""
+    old = age_limit(store, now, ORPHAN_AGE_S)
     kept = {record.media_key.rpartition("/")[0] for record in source.snapshots(tenant_id)}
     orphans = [
         stored.key
         for stored in store.walk(snapshots_prefix(tenant_id))
-        if stored.key.rpartition("/")[0] not in kept and now - stored.modified > ORPHAN_AGE_S
+        if stored.key.rpartition("/")[0] not in kept and stored.modified < old
     ]
     for key in orphans:
         store.delete(key)

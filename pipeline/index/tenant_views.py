@@ -104,6 +104,10 @@ class TenantViews:
                 slot.view = view
         return view
 
+    def now(self) -> float:
+        """Epoch seconds by the clock of the views."""
+        return self._clock()
+
     def search(
         self, tenant_id: int, probe: Embedding, k: int,
         collections: Collection[int] | None, at_least: int,

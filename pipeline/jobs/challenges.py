@@ -7,12 +7,12 @@ job, so that of two requests at once one is accepted.
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, literal, select, update
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_row, writing
 from pipeline.database.schema import challenges, faces
 from pipeline.encryption.hashing import digest
@@ -46,11 +46,11 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class ChallengeStore:
-    """The challenges of every tenant. ``clock`` gives epoch seconds. All methods raise
-    ``DatabaseUnavailable``."""
+    """The challenges of every tenant. ``clock`` gives epoch seconds (None: the database's). All
+    methods raise ``DatabaseUnavailable``."""
 
     engine: Engine
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
 
     def issue(
         self, tenant_id: int, face_id: int, actions: Sequence[int], life_s: float, *,
@@ -62,7 +62,7 @@ class ChallengeStore:
         row = select(
             literal(digest(challenge_id)), faces.c.tenant_id, faces.c.id,
             literal(list(actions), challenges.c.actions.type), literal(mirrored),
-            literal(self.clock() + life_s),
+            literal(database_time(self.engine, self.clock) + life_s),
         ).where(faces.c.id == face_id, faces.c.tenant_id == tenant_id)
         issued = insert(challenges).from_select(columns, row).returning(challenges.c.digest)
         with writing(self.engine) as connection:

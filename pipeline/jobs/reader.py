@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import read_row, read_rows, read_values, reading
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import jobs
@@ -41,18 +41,18 @@ IDS_PER_QUERY = 500  # ids in one query: SQLite and PostgreSQL take more, planni
 
 
 class JobReader:
-    """Reads jobs. ``clock`` gives epoch seconds.
+    """Reads jobs. ``clock`` gives epoch seconds (None: the database's).
 
     All methods raise ``DatabaseUnavailable``.
     """
 
     def __init__(
-        self, engine: Engine, clock: Callable[[], float] = time.time,
+        self, engine: Engine, clock: Clock | None = None,
         keys: KeySource | None = None,
     ) -> None:
         """``keys`` open the results of tenants whose data are encrypted."""
         self._engine = engine
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
         self._keys = keys or NoKeys()
 
     def find(self, job_id: str) -> Job | None:

@@ -7,12 +7,12 @@ change is one conditional UPDATE.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import read_values, writing
 from pipeline.database.job_faces import clear_job_faces
 from pipeline.database.schema import jobs, tenants
@@ -33,6 +33,7 @@ from pipeline.jobs.challenges import take_challenge
 from pipeline.jobs.damage import kept_reads
 from pipeline.jobs.ending import cost_of, error_json, queued, settle_all
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob, SignedRequest
+from pipeline.jobs.overview import JobOverview
 from pipeline.jobs.pictures import are_there, store_pictures
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.statements import (
@@ -64,23 +65,28 @@ CROWD = 1000
 
 class JobStore:
     """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
-    is the reconciler's side, ``together`` changes several at once. ``clock`` gives epoch
-    seconds.
+    is the reconciler's side, ``overview`` counts them, ``together`` changes several at once.
+    ``clock`` gives epoch seconds (None: the database's).
 
     All methods raise ``DatabaseUnavailable``.
     """
 
     def __init__(
-        self, engine: Engine, clock: Callable[[], float] = time.time,
+        self, engine: Engine, clock: Clock | None = None,
         keys: KeySource | None = None,
     ) -> None:
+        clock = self._clock = database_clock(engine, clock)
         self.read = JobReader(engine, clock, keys)
         self.upkeep = JobUpkeep(engine, clock)
+        self.overview = JobOverview(engine, clock)
         self._engine = engine
-        self._clock = clock
         self.together = JobsTogether(engine, clock, keys or NoKeys())
         self._backlog = Backlog(engine, clock)
         self._crowd = Backlog(engine, clock)
+
+    def now(self) -> float:
+        """Epoch seconds by the clock of the job rows."""
+        return self._clock()
 
     # -- the web side -------------------------------------------------------------
 

@@ -3,12 +3,12 @@ old ones."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
 
+from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import read_rows, read_values, writing
 from pipeline.database.schema import job_pictures, jobs, signed_requests
 from pipeline.errors import FaceError, JobCrashed
@@ -21,14 +21,14 @@ from pipeline.metering.costs import cost_of_error
 
 
 class JobUpkeep:
-    """The reconciler's side of the job rows. ``clock`` gives epoch seconds.
+    """The reconciler's side of the job rows. ``clock`` gives epoch seconds (None: the database's).
 
     All methods raise ``DatabaseUnavailable``.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
         self._engine = engine
-        self._clock = clock
+        self._clock = database_clock(engine, clock)
 
     def has_unfinished(self, stage: str) -> bool:
         """Whether jobs wait or run at ``stage``."""

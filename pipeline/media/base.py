@@ -140,6 +140,14 @@ class WrappingStore(MediaStore):
         self._inner.check_access()
 
 
+def age_limit(media: MediaStore, now: float, age_s: float) -> float:
+    """The time of change before which an object of ``media`` is older than ``age_s`` seconds, by
+    the database's clock (``now``, epoch seconds) and by that of the store's server, which dates
+    objects. Raises ``MediaUnavailable``."""
+    told = media.server_time()
+    return (now if told is None else min(now, told)) - age_s
+
+
 KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 

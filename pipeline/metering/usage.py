@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
 from operator import add
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, select, text
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import tenants, usage
 from pipeline.errors import QuotaExceeded
@@ -160,16 +161,17 @@ def _month_left(now: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class UsageStore:
-    """Counts in transactions of its own, and reports. ``clock`` gives epoch seconds. All
+    """Counts in transactions of its own, and reports. ``clock`` gives epoch seconds (None: the
+    database's). All
     methods raise ``DatabaseUnavailable``."""
 
     engine: Engine
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
 
     def charge(self, tenant_id: int, operation: str, limits: Limits) -> str:
         """Count one call that is not a job; returns the day. Raises ``QuotaExceeded``."""
         with writing(self.engine) as connection:
-            return charge(connection, tenant_id, operation, limits, self.clock())
+            return charge(connection, tenant_id, operation, limits, self._now())
 
     def settle(self, tenant_id: int, operation: str, day: str, cost: Cost) -> None:
         """Count a charged call by its final cost."""
@@ -178,7 +180,7 @@ class UsageStore:
 
     def check(self, tenant_id: int, operation: str, limits: Limits) -> None:
         """Raises ``QuotaExceeded`` when the quota leaves no call of ``operation``."""
-        now = self.clock()
+        now = self._now()
         day = day_of(now)
         values = {"tenant": tenant_id, "operation": operation, "day": day, "month": month_of(day)}
         rows = read_rows(self.engine, SELECT_COUNTERS, values)
@@ -233,8 +235,15 @@ class UsageStore:
     def purge(self, kept_days: float) -> int:
         """Delete the counts of days, and of whole months, that ended more than ``kept_days``
         ago; returns how many rows."""
-        last = day_of(self.clock() - kept_days * DAY_S)
+        last = day_of(self._now() - kept_days * DAY_S)
         past_day = (func.length(usage.c.period) == len(last)) & (usage.c.period < last)
         month = month_of(last)
         past_month = (func.length(usage.c.period) == len(month)) & (usage.c.period < month)
         return change_rows(self.engine, delete(usage).where(past_day | past_month))
+
+    def today(self) -> str:
+        """The day (UTC) to which calls count now."""
+        return day_of(self._now())
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)

@@ -124,6 +124,14 @@ BATCH_ITEMS = MetricGauge(
 BATCH_SOURCE_ERRORS = MetricGauge(
     "faceline_batch_source_errors", "Open batches whose source cannot be read now."
 )
+WEBHOOK_DELIVERIES = MetricGauge(
+    "faceline_webhook_deliveries",
+    "Deliveries of webhooks that wait (`waiting`) or were given up (`dead`).", ("state",),
+)
+WEBHOOK_OLDEST = MetricGauge(
+    "faceline_webhook_oldest_waiting_seconds",
+    "Seconds since the oldest waiting delivery was written; 0 when none waits.",
+)
 PROCESSES = MetricGauge(
     "faceline_processes", "Processes with a heartbeat in the database, by role.", ("role",)
 )

@@ -33,6 +33,7 @@ from tests.backup_harness import (
     no_report,
     objects,
 )
+from tests.databases import ONE_ENGINE
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Queue
 
@@ -107,15 +108,15 @@ def test_whoever_was_deleted_since_does_not_come_back(
 
     found = as_found(there, gallery)
     assert [face.id for face in found.faces.after(gallery.tenant, 0, 10)] == [carl.id]
-    assert {(each.kind, each.ref) for each in report.deleted_again} == {
-        ("face", anna.id), ("picture", anna.id), ("face", bert.id), ("picture", bert.id),
-    } or {each.name for each in report.deleted_again if each.kind == "face"} == {
+    assert {each.name for each in report.deleted_again if each.kind == "face"} == {
         anna.person_id, bert.person_id,
     }
+    assert [each.kind.value for each in report.deleted_again].count("picture") == 2
     assert set(objects(there.media)) == found.named()
     assert len(found.named()) == 2
 
 
+@ONE_ENGINE
 def test_a_picture_that_was_kept_comes_back_without_its_face(
     here: Deployed, there: Deployed, gallery: TenantGallery
 ) -> None:
@@ -190,6 +191,7 @@ def test_a_job_that_waits_in_the_backup_brings_nobody_back(
     assert restored.see(harmless).state == "queued"
 
 
+@ONE_ENGINE
 def test_without_the_journal_of_the_backup_nothing_is_restored(
     here: Deployed, there: Deployed, gallery: TenantGallery, tmp_path: Path
 ) -> None:
@@ -205,6 +207,7 @@ def test_without_the_journal_of_the_backup_nothing_is_restored(
     assert as_found(there, gallery).count() == 1
 
 
+@ONE_ENGINE
 def test_the_backup_s_own_copy_of_the_journal_tells_of_earlier_deletions(
     here: Deployed, gallery: TenantGallery
 ) -> None:
@@ -240,6 +243,7 @@ def test_a_deployment_is_not_overwritten_unasked(
     assert set(objects(here.media)) == gallery.named()
 
 
+@ONE_ENGINE
 def test_the_second_backup_stores_only_what_is_new(
     here: Deployed, gallery: TenantGallery
 ) -> None:
@@ -256,6 +260,7 @@ def test_the_second_backup_stores_only_what_is_new(
     assert len(before) > 60
 
 
+@ONE_ENGINE
 def test_old_backups_are_removed_with_what_only_they_hold(
     here: Deployed, there: Deployed, gallery: TenantGallery
 ) -> None:
@@ -277,6 +282,7 @@ def test_old_backups_are_removed_with_what_only_they_hold(
     assert as_found(there, gallery).count() == 1
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("part", ["backups", "blobs"])
 def test_a_changed_backup_is_refused(
     part: str, here: Deployed, there: Deployed, gallery: TenantGallery, tmp_path: Path
@@ -291,6 +297,7 @@ def test_a_changed_backup_is_refused(
     assert migrate.revision(there.engine) is None
 
 
+@ONE_ENGINE
 def test_a_manifest_that_another_signed_is_refused(
     here: Deployed, there: Deployed, gallery: TenantGallery, tmp_path: Path
 ) -> None:
@@ -306,6 +313,7 @@ def test_a_manifest_that_another_signed_is_refused(
         here.restore(replace=True)
 
 
+@ONE_ENGINE
 def test_verifying_finds_the_damaged_picture(
     here: Deployed, gallery: TenantGallery, tmp_path: Path
 ) -> None:
@@ -337,6 +345,7 @@ class Interrupted(WrappingStore):
         super().put(key, data)
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("writes", [0, 6, 12])
 def test_an_interrupted_backup_is_none_and_the_next_goes_on(
     writes: int, here: Deployed, there: Deployed, gallery: TenantGallery
@@ -358,6 +367,7 @@ def test_an_interrupted_backup_is_none_and_the_next_goes_on(
     assert contents(there.engine) == contents(here.engine)
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("writes", [0, 4])
 def test_an_interrupted_restore_is_repeated(
     writes: int, here: Deployed, there: Deployed, gallery: TenantGallery
@@ -407,6 +417,7 @@ def test_what_happens_while_a_backup_is_made_leaves_it_consistent(
     assert set(objects(there.media)) == found.named()
 
 
+@ONE_ENGINE
 def test_a_lost_object_is_named_and_does_not_stop_the_backup(
     here: Deployed, gallery: TenantGallery
 ) -> None:

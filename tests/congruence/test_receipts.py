@@ -16,7 +16,7 @@ from sqlalchemy import Engine, insert
 
 from pipeline.accounts.deletion import delete_tenant
 from pipeline.database import migrate
-from pipeline.database.engine import change_rows, reading
+from pipeline.database.engine import change_rows, open_engine, reading
 from pipeline.database.schema import backups, receipt_subjects, snapshots
 from pipeline.deletions.receipts import (
     Place,
@@ -39,6 +39,7 @@ from pipeline.gallery.trash import Trash
 from pipeline.media.directory import DirectoryStore
 from pipeline.storage_keys import snapshot_media
 from tests.backup_harness import MASTER_KEY, Deployed, deployed
+from tests.databases import ONE_ENGINE
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock
 
@@ -104,6 +105,7 @@ def test_a_deleted_face_is_named_with_all_that_went(
     assert "secret" not in json.dumps(document)
 
 
+@ONE_ENGINE
 def test_nothing_of_the_face_is_in_journal_or_receipt(
     receipts: Receipts, gallery: TenantGallery, tmp_path: Path
 ) -> None:
@@ -223,6 +225,7 @@ def test_an_application_is_deleted_with_a_receipt(
     ]
 
 
+@ONE_ENGINE
 def test_what_expires_or_is_replaced_has_no_receipt(
     receipts: Receipts, gallery: TenantGallery
 ) -> None:
@@ -233,6 +236,7 @@ def test_what_expires_or_is_replaced_has_no_receipt(
     assert receipts.read.newest(9) == []
 
 
+@ONE_ENGINE
 def test_it_names_the_backups_that_still_hold_it(
     receipts: Receipts, gallery: TenantGallery
 ) -> None:
@@ -259,6 +263,7 @@ def test_receipts_are_found_by_face_and_application(
     assert len(receipts.read.newest(9, pending=True)) == 2
 
 
+@ONE_ENGINE
 def test_only_what_a_receipt_shows_is_kept(receipts: Receipts, gallery: TenantGallery) -> None:
     anna = gallery.add("anna")
     gallery.faces.delete(gallery.tenant, anna.id)
@@ -279,6 +284,7 @@ def signed(receipts: Receipts, gallery: TenantGallery) -> dict[str, Any]:
     return receipts.complete()
 
 
+@ONE_ENGINE
 def test_the_page_for_auditors_checks_it(
     signed: dict[str, Any], receipts: Receipts, tmp_path: Path
 ) -> None:
@@ -298,6 +304,7 @@ def test_the_page_for_auditors_checks_it(
     assert check({**signed, "receipt": "another"}) == 1
 
 
+@ONE_ENGINE
 def test_openssl_checks_it(
     signed: dict[str, Any], receipts: Receipts, tmp_path: Path
 ) -> None:
@@ -330,6 +337,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
 }
 
 
+@ONE_ENGINE
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_changed_receipt_is_refused(
     change: Callable[[dict[str, Any]], object], signed: dict[str, Any]
@@ -341,11 +349,14 @@ def test_a_changed_receipt_is_refused(
         verify_document(signed)
 
 
+@ONE_ENGINE
 def test_a_receipt_of_another_deployment_is_refused(
-    signed: dict[str, Any], receipts: Receipts, tmp_path: Path, bare_engine: Engine
+    signed: dict[str, Any], receipts: Receipts, tmp_path: Path
 ) -> None:
-    migrate.upgrade(bare_engine)
-    stranger = signing_key(bare_engine, Vault(MASTER_KEY))
+    engine = open_engine(f"sqlite:///{tmp_path / 'stranger.db'}", durable=False)
+    migrate.upgrade(engine)
+    stranger = signing_key(engine, Vault(MASTER_KEY))
+    engine.dispose()
     unsigned = {name: signed[name] for name in signed if name not in ("key", "signature")}
     forged = stranger.sign(unsigned)
     public = signing_key(receipts.here.engine, receipts.here.vault).public_key
@@ -355,6 +366,7 @@ def test_a_receipt_of_another_deployment_is_refused(
         verify_document(forged, public)
 
 
+@ONE_ENGINE
 def test_the_private_key_is_encrypted_at_rest(receipts: Receipts) -> None:
     key = signing_key(receipts.here.engine, receipts.here.vault)
     again = signing_key(receipts.here.engine, receipts.here.vault)

@@ -60,7 +60,7 @@ def test_killed_while_the_receiver_has_not_answered(
         killed.wait()
 
     receiver.behave = never
-    with cluster.webhook_sender(webhook_deadline_s=60.0) as dying:
+    with cluster.faceline("webhooks", "send", webhook_deadline_s=60.0) as dying:
         eventually(lambda: receiver.received, "the event is on its way")
         dying.kill()
     killed.set()
@@ -69,7 +69,7 @@ def test_killed_while_the_receiver_has_not_answered(
     # Its claim is for a minute's deadline: an operator need not wait that long.
     receiver.behave = answer(200)
     _let_claims_run_out(cluster)
-    with cluster.webhook_sender():
+    with cluster.faceline("webhooks", "send"):
         eventually(
             lambda: hooks.deliveries(cluster.tenant)[0].state is DeliveryState.DELIVERED,
             "another sender delivers it",
@@ -90,7 +90,7 @@ def test_two_senders_and_a_receiver_that_comes_late(
     hooks = WebhookStore(cluster.engine, open_vault(cluster.settings))
     _, secret = hooks.add(cluster.tenant, receiver.url)
     receiver.close()
-    with cluster.webhook_sender(), cluster.webhook_sender():
+    with cluster.faceline("webhooks", "send"), cluster.faceline("webhooks", "send"):
         ended = end_jobs(cluster, 30)
         eventually(
             lambda: any(each.error for each in hooks.deliveries(cluster.tenant)),

@@ -4,7 +4,6 @@ counts, used clips, idle batches, ended deliveries of webhooks."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -12,6 +11,7 @@ from sqlalchemy import Engine
 from pipeline.accounts.tenants import tenant_ids
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
+from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import purge_deleted_data
 from pipeline.gallery.used_clips import UsedClips
 from pipeline.jobs.upkeep import JobUpkeep
@@ -26,13 +26,13 @@ CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Expiry:
-    """Several may run at once. ``clock`` gives epoch seconds."""
+    """Several may run at once. ``clock`` gives epoch seconds (None: the database's)."""
 
     settings: Settings
     jobs: JobUpkeep
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
 
     def round(self) -> None:
         """Remove old jobs and uploads. Raises ``DatabaseUnavailable``, ``MediaUnavailable``."""
@@ -48,7 +48,7 @@ class Expiry:
         """Delete old deliveries of webhooks."""
         delivered_for_s = self.settings.job_retention_h * HOUR_S
         dead_for_s = self.settings.webhook_retention_d * DAY_S
-        while purge_deliveries(self.engine, self.clock(), delivered_for_s, dead_for_s) == PURGED:
+        while purge_deliveries(self.engine, self._now(), delivered_for_s, dead_for_s) == PURGED:
             pass
 
     def expire_usage(self) -> None:
@@ -65,7 +65,7 @@ class Expiry:
         An hour is past when nothing written in it can be needed: its last moment is
         older than the retention and than every job that has not ended.
         """
-        first_kept = self.clock() - self.settings.media_retention_h * HOUR_S
+        first_kept = self._now() - self.settings.media_retention_h * HOUR_S
         oldest = self.jobs.oldest_unfinished()
         if oldest is not None:
             # The picture is stored before its job is recorded: an hour's grace.
@@ -81,3 +81,6 @@ class Expiry:
             self.media.delete(item.key)
             removed += 1
         return removed
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
@@ -12,6 +10,7 @@ from sqlalchemy import Engine
 from pipeline.accounts.tenants import readable_tenant_ids
 from pipeline.batches.unattended import sweep_lists
 from pipeline.config.settings import Settings
+from pipeline.database.clock import Clock, database_time
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.orphan_sweep import OrphanSweep
@@ -23,13 +22,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class GalleryUpkeep:
-    """Several may run at once. ``clock`` gives epoch seconds. Methods raise
+    """Several may run at once. ``clock`` gives epoch seconds (None: the database's). Methods raise
     ``DatabaseUnavailable``, ``MediaUnavailable``."""
 
     settings: Settings
     engine: Engine
     media: MediaStore
-    clock: Callable[[], float] = time.time
+    clock: Clock | None = None
     keys: KeySource = field(default_factory=NoKeys)
 
     def purge_snapshots(self) -> None:
@@ -37,13 +36,13 @@ class GalleryUpkeep:
         in time; then delete the part of the change logs that no index needs."""
         log = ChangeLog(self.engine, self.keys)
         for tenant in readable_tenant_ids(self.engine):
-            purge_snapshots(log, self.media, tenant, self.clock(), self.settings.purge_after_s)
+            purge_snapshots(log, self.media, tenant, self._now(), self.settings.purge_after_s)
             log.prune(tenant)
 
     def sweep_lists(self) -> None:
         """Delete the lists of batches that will not be read any more."""
         for tenant in readable_tenant_ids(self.engine):
-            sweep_lists(self.engine, self.media, tenant, self.clock())
+            sweep_lists(self.engine, self.media, tenant, self._now())
 
     def sweep(self) -> None:
         """Delete objects of failed enrolments; log which objects are missing."""
@@ -55,3 +54,6 @@ class GalleryUpkeep:
                     extra={"action": "media_missing", "tenant": tenant,
                            "count": len(swept.missing), "first": swept.missing[0]},
                 )
+
+    def _now(self) -> float:
+        return database_time(self.engine, self.clock)

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 
 from sqlalchemy import Engine
@@ -28,6 +28,7 @@ from pipeline.deployment.metrics import process_gauges
 from pipeline.deployment.processes import Heartbeat, ProcessTable, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
+from pipeline.errors import DatabaseUnavailable
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.upkeep import JobUpkeep
@@ -36,6 +37,7 @@ from pipeline.media.open import open_media
 from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.periodic import PeriodicTask, Ticker
 from pipeline.sandbox.core_dumps import forbid_core_dumps
+from workers.clocks import ClockWatch, warn_of_media
 from workers.crash_recovery import republish
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -89,17 +91,17 @@ def _run(
     sources = threading.Thread(
         target=read_unattended_sources, args=(settings, stop), name="sources", daemon=True
     )
-    with _open(settings) as tasks, _measuring(settings, metrics):
+    with _open(settings) as (tasks, clocks), _measuring(settings, metrics):
         sources.start()
         logger.info("Upkeep started", extra={"action": "upkeep_started"})
         ready = False
         file.beat(ready=ready)
         while not stop.wait(settings.reconcile_interval_s):
-            for task in tasks:
+            for task in tasks if clocks.trouble is None else ():
                 slow = task.every_s >= PURGE_EVERY_S
                 file.beat(ready=ready, quiet_s=SLOW_S if slow else QUIET_S)
                 task.attempt_when_due()
-            ready = not tasks[0].failing
+            ready = not tasks[0].failing and clocks.trouble is None
             file.beat(ready=ready)
         sources.join()
     logger.info("Upkeep stopped", extra={"action": "upkeep_stopped"})
@@ -139,12 +141,16 @@ def _measuring(settings: Settings, metrics: MetricsEndpoint) -> Iterator[None]:
 
 
 @contextmanager
-def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
+def _open(settings: Settings) -> Iterator[tuple[list[PeriodicTask], ClockWatch]]:
+    """The tasks, and what says whether the time of this process allows them."""
     engine = open_engine(settings.sql_url, durable=False)
     jobs = JobUpkeep(engine)
     with ExitStack() as stack:
         stack.callback(engine.dispose)
-        heartbeat = Heartbeat(engine, Role.UPKEEP)
+        clocks = ClockWatch(settings, engine)
+        with suppress(DatabaseUnavailable):  # the heartbeat looks again
+            clocks.require()
+        heartbeat = Heartbeat(engine, Role.UPKEEP, looks=[clocks.look])
         stack.callback(heartbeat.close)
         heartbeat.start()
         dispatcher, notifier = Dispatcher(settings), JobNotifier(settings)
@@ -154,11 +160,11 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
         media = open_media(settings, tenant_keys)
         galleries = GalleryUpkeep(settings, engine, media, keys=tenant_keys)
         expiry = Expiry(settings, jobs, engine, media)
-        bisector = ChunkBisector(engine, time.time, settings.max_attempts)
+        bisector = ChunkBisector(engine, database_clock(engine), settings.max_attempts)
         searches, trash = DuplicateSearches(engine), Trash(engine, media)
         journal = open_journal(settings, engine)
         swept_at = time.monotonic() + FIRST_SWEEP_S
-        yield [
+        tasks = [
             PeriodicTask("reconcile", Reconciler(settings, jobs, dispatcher, notifier).round),
             PeriodicTask("batches", lambda: republish(jobs, dispatcher, bisector.round())),
             PeriodicTask(
@@ -166,6 +172,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             ),
             PeriodicTask("expire", expiry.round, EXPIRE_EVERY_S),
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
+            PeriodicTask("clocks", lambda: warn_of_media(media, engine), PURGE_EVERY_S),
             PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
             PeriodicTask("journal", journal.write_pending, JOURNAL_EVERY_S),
@@ -177,6 +184,7 @@ def _open(settings: Settings) -> Iterator[list[PeriodicTask]]:
             PeriodicTask("lists", galleries.sweep_lists, PURGE_EVERY_S),
             PeriodicTask("sweep", galleries.sweep, SWEEP_EVERY_S, due_at=swept_at),
         ]
+        yield tasks, clocks
 
 
 def _receipts(settings: Settings, engine: Engine, media: MediaStore) -> ReceiptCompletion:

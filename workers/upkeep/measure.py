@@ -1,4 +1,4 @@
-"""Measures the deployment for the metrics: its queues and its batches.
+"""Measures the deployment for the metrics: its queues, batches, webhooks and processes.
 
 Several upkeep processes measure the same. While the database is away nothing is shown, rather
 than what was true before.
@@ -31,9 +31,12 @@ from pipeline.metrics.catalogue import (
     MEASURED_AT,
     OLDEST_WAITING,
     WAITING_LIMIT,
+    WEBHOOK_DELIVERIES,
+    WEBHOOK_OLDEST,
 )
 from pipeline.metrics.instruments import GaugeReading
 from pipeline.operations import Stage
+from pipeline.webhooks.overview import delivery_backlog
 
 # Seconds between two measurements: Prometheus usually asks every 15.
 MEASURE_EVERY_S = 5.0
@@ -54,6 +57,7 @@ class DeploymentMeasure:
         try:
             queues = JobOverview(self.engine).queues()
             batches = open_batches(self.engine)
+            deliveries = delivery_backlog(self.engine)
             running = ProcessTable(self.engine).alive()
             names = tenant_names(self.engine) if self.settings.metrics_tenants else {}
         except DatabaseUnavailable:
@@ -61,6 +65,9 @@ class DeploymentMeasure:
             raise
         self._readings = [
             *_of_queues(queues), *_of_batches(batches, names), *deployment_gauges(running),
+            WEBHOOK_DELIVERIES.reading(deliveries.waiting, "waiting"),
+            WEBHOOK_DELIVERIES.reading(deliveries.dead, "dead"),
+            WEBHOOK_OLDEST.reading(deliveries.oldest_s),
             WAITING_LIMIT.reading(self.settings.max_waiting),
             MEASURED_AT.reading(time.time()),
         ]

@@ -46,6 +46,8 @@ class Face2(Dialect):
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         super().__init__(settings, records)
         self._window_s = settings.signature_window_s
+        # That of the rows which remember accepted requests until ``until``.
+        self._clock = records.clock
 
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:
         signed = signing.read_parameters(_parameters(call))
@@ -84,7 +86,7 @@ class Face2(Dialect):
     def _authenticate(self, signed: signing.SignedParameters) -> SigningCredential:
         """The credential that signed. Raises ``StaleRequest``, ``BadSignature``, and
         ``TenantNotFound`` for an unknown appId where an application wants it told apart."""
-        signing.check_timestamp(signed.timestamp, time.time(), self._window_s)
+        signing.check_timestamp(signed.timestamp, self._clock(), self._window_s)
         known = signing.is_app_id(signed.app_id)
         credential = self._tenants.credentials.signing(signed.app_id) if known else None
         if credential is None and self._tenants.has_setting(

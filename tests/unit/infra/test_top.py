@@ -31,9 +31,10 @@ def busy(faceline: Faceline) -> Iterator[Desk]:
     desk.done()
     desk.failed()
     BatchStore(desk.engine).open(desk.tenant.id, "f" * 64, "/photos", BatchOptions())
-    beats = [Heartbeat(desk.engine, Role.WORKER, ["decode", "detect"]) for _ in range(2)]
+    look = lambda: "the [pack] differs\x1b[2J"  # noqa: E731
+    stages = ["decode", "detect"]
+    beats = [Heartbeat(desk.engine, Role.WORKER, stages, looks=[look]) for _ in range(2)]
     for beat in beats:
-        beat.trouble = "the [pack] differs\x1b[2J"
         beat.beat()
     yield desk
     for beat in beats:

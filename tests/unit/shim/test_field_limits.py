@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -71,6 +72,7 @@ class AnyRecords:
     images = SimpleNamespace(by_any_spelling=lambda *_: SimpleNamespace(media_key="k"))
     collections = SimpleNamespace(get=lambda *_: None)
     jobs = media = galleries = None
+    clock = time.time
 
 
 DIALECTS = make_dialects(

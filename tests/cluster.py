@@ -147,6 +147,10 @@ class Cluster:
         """The web side; it is not awaited."""
         return self._start(["infra.cli", "serve"], settings, environment or {})
 
+    def faceline(self, *arguments: str, **settings: object) -> Process:
+        """`faceline ARGUMENTS`, which is not awaited."""
+        return self._start(["infra.cli", *arguments], settings, {})
+
     def index(self, **settings: Any) -> Process:
         """An index process; it is not awaited."""
         return self.worker(stages="index", **settings)

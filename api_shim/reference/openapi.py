@@ -57,6 +57,7 @@ _HEALTH = answer_schema(
     (
         *_PARTS, AnswerField("broker"), AnswerField("pack", "object"),
         AnswerField("waiting", "object"),
+        AnswerField("paused_for", "object"),
     ),
 )
 _ANY: Schema = {"type": "object"}

@@ -26,11 +26,19 @@ from pipeline.database.diagnosis import (
 )
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
+from pipeline.database.write_probe import probe_room
 from pipeline.deployment.pack import foreign_galleries, pinned_pack, require_pinned
 from pipeline.deployment.processes import ProcessTable, Role, RunningProcess
 from pipeline.encryption.key_check import check_master_key, has_master_key
 from pipeline.encryption.vault import open_vault
-from pipeline.errors import ConfigurationError, DatabaseUnavailable, PackError, WrongMasterKey
+from pipeline.errors import (
+    ConfigurationError,
+    DatabaseFull,
+    DatabaseUnavailable,
+    PackError,
+    WrongMasterKey,
+)
+from pipeline.jobs.overview import JobOverview
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
 
@@ -80,6 +88,8 @@ def _check_engine(engine: Engine, settings: Settings) -> Iterator[Check]:
     )
     if engine.dialect.name == "postgresql":
         yield from _check_server(engine)
+    yield from _check_room(engine)
+    if engine.dialect.name == "postgresql":
         yield clock_check(database_time(engine) - time.time(), "the database")
     if found != head():
         return
@@ -118,6 +128,15 @@ def _check_server(engine: Engine) -> Iterator[Check]:
         else f"every statement and lock has its limit{pooler}",
         "a pooler drops them: connect directly, or use PgBouncer in session or transaction mode",
     )
+
+
+def _check_room(engine: Engine) -> Iterator[Check]:
+    try:
+        probe_room(engine)
+    except DatabaseFull as error:
+        yield Check("database", Verdict.BAD, error.message, "make room on its disk")
+    except DatabaseUnavailable:
+        return  # as the other checks say
 
 
 def _check_key(engine: Engine, settings: Settings) -> Iterator[Check]:
@@ -166,6 +185,11 @@ def _check_processes(engine: Engine, settings: Settings) -> Iterator[Check]:
     if not alive:
         yield _nothing_runs(known)
         return
+    for code, count in JobOverview(engine).paused_for().items():
+        yield Check(
+            "jobs", Verdict.BAD, f"{count} wait after the error {code!r}",
+            "`faceline jobs list` and the workers' logs say more; they are tried again",
+        )
     waiting = set(JobUpkeep(engine).stages_with_waiting())
     yield from _missing(alive, waiting, settings)
     for each in alive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from functools import cached_property
 
@@ -25,6 +26,8 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.sessions import registry
 from pipeline.sessions.base import PackInfo
+
+logger = logging.getLogger(__name__)
 
 
 def init() -> None:
@@ -63,18 +66,26 @@ def open_database(settings: Settings, *, migrate: bool = False) -> Engine:
     """The database, with the tables that this code needs.
 
     SQLite, which one machine uses, is migrated here; another database only with
-    ``migrate``. Raises ``ConfigurationError`` when it is not up to date,
-    ``DatabaseUnavailable``.
+    ``migrate``. One that the next release has migrated already is used as it is: migrations only
+    add. Raises ``ConfigurationError`` when the database is older, ``DatabaseUnavailable``.
     """
     if not settings.database_url:
         make_data_dir(settings.data_dir)
     engine = open_engine(settings.sql_url)
     if migrate or engine.dialect.name == "sqlite":
         upgrade(engine)
-    elif (found := revision(engine)) != head():
+        return engine
+    found = revision(engine) or "none"
+    if found == "none" or found < head():
+        engine.dispose()
         raise ConfigurationError(
-            f"the database is at revision {found or 'none'} and this version needs {head()}; "
-            "run `faceline init`"
+            f"the database is at revision {found} and this version needs {head()}; "
+            "run `faceline init` of this version"
+        )
+    if found > head():
+        logger.warning(
+            "The database is at revision %s and this version knows %s: finish the upgrade",
+            found, head(), extra={"action": "older_than_database"},
         )
     return engine
 

@@ -34,6 +34,11 @@ def probe_writes(engine: Engine) -> None:
     which is ``DatabaseFull`` when no space is left."""
     with writing(engine, durable=True) as connection:
         connection.execute(_TOUCH)
+    probe_room(engine)
+
+
+def probe_room(engine: Engine) -> None:
+    """Take room for a photo for a moment, and change no table. Raises as ``probe_writes``."""
     if engine.dialect.name == "postgresql":
         _require_room_in_postgres(engine)
     elif engine.url.database:

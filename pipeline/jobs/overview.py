@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
 from pipeline.database.clock import Clock, database_clock
-from pipeline.database.engine import reading
+from pipeline.database.engine import read_values, reading
 from pipeline.database.schema import jobs
 from pipeline.jobs.model import JobState
 from pipeline.jobs.statements import PAUSED, UNFINISHED
+
+# Jobs in a pause whose errors are read at most: the kinds of errors are few.
+MOST_PAUSED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,13 @@ class JobOverview:
                 stage, count, paused.get(stage, 0), running.get(stage, 0), oldest_s
             ))
         return found
+
+    def paused_for(self) -> dict[str, int]:
+        """How many jobs wait out a pause after each error, by its code; the most frequent first."""
+        query = select(jobs.c.error).where(PAUSED, jobs.c.not_before > self._clock())
+        errors = read_values(self._engine, query.limit(MOST_PAUSED))
+        codes = Counter(str(error["code"]) for error in errors if error is not None)
+        return dict(codes.most_common())
 
     def ended(self, within_s: float) -> list[EndedJobs]:
         """The jobs that ended in the last ``within_s`` seconds, the most frequent first."""

@@ -33,6 +33,7 @@ from pipeline.jobs.challenges import take_challenge
 from pipeline.jobs.damage import kept_reads
 from pipeline.jobs.ending import cost_of, error_json, queued, settle_all
 from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob, SignedRequest
+from pipeline.jobs.overview import JobOverview
 from pipeline.jobs.pictures import are_there, store_pictures
 from pipeline.jobs.reader import JOB_ID, JobReader
 from pipeline.jobs.statements import (
@@ -64,8 +65,8 @@ CROWD = 1000
 
 class JobStore:
     """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
-    is the reconciler's side, ``together`` changes several at once. ``clock`` gives epoch
-    seconds (None: the database's).
+    is the reconciler's side, ``overview`` counts them, ``together`` changes several at once.
+    ``clock`` gives epoch seconds (None: the database's).
 
     All methods raise ``DatabaseUnavailable``.
     """
@@ -77,6 +78,7 @@ class JobStore:
         clock = self._clock = database_clock(engine, clock)
         self.read = JobReader(engine, clock, keys)
         self.upkeep = JobUpkeep(engine, clock)
+        self.overview = JobOverview(engine, clock)
         self._engine = engine
         self.together = JobsTogether(engine, clock, keys or NoKeys())
         self._backlog = Backlog(engine, clock)

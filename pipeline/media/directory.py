@@ -114,6 +114,8 @@ class DirectoryStore(MediaStore):
                 f"This user may not write to {place}, or its file system is read-only: change its "
                 "permissions, or correct FACELINE_MEDIA_URL."
             )
+        with map_file_errors():
+            require_room(place)
 
     def _clear_abandoned(self) -> None:
         """Remove partial files of dead processes."""

@@ -15,10 +15,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, select, text
 
+from infra.cli.database import open_database
+from pipeline.config.settings import Settings
 from pipeline.database import migrate
 from pipeline.database.engine import open_engine, reading, writing
 from pipeline.database.schema import METADATA
 from pipeline.errors import ConfigurationError
+from tests.expanding import contractions, reflect, use
 
 
 def test_upgrade_makes_the_schema(bare_engine: Engine) -> None:
@@ -134,3 +137,86 @@ def test_a_draft_of_the_present_schema_is_empty(tmp_path: Path) -> None:
     compile(written.read_text(), str(written), "exec")
 
 
+# What a migration takes away that the release before it no longer used, by its revision.
+CONTRACTED: dict[str, set[str]] = {}
+
+REVISIONS = sorted(path.name[:4] for path in (migrate.MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def migrate_to(engine: Engine, revision: str) -> None:
+    with writing(engine) as connection:
+        command.upgrade(migrate.config_for(connection), revision)
+
+
+def test_every_migration_only_expands(bare_engine: Engine) -> None:
+    """Processes of the last release run on the migrated database until they are replaced."""
+    migrate_to(bare_engine, REVISIONS[0])
+    before = reflect(bare_engine)
+    for revision in REVISIONS[1:]:
+        migrate_to(bare_engine, revision)
+        after = reflect(bare_engine)
+        assert set(contractions(before, after)) == CONTRACTED.get(revision, set()), revision
+        if revision not in CONTRACTED:
+            with writing(bare_engine) as connection:
+                use(connection, before)
+        before = after
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("DROP TABLE signed_requests", "signed_requests is gone"),
+        ("ALTER TABLE tenants DROP COLUMN unnamed", "tenants.unnamed is gone"),
+        ("ALTER TABLE tenants RENAME COLUMN unnamed TO next", "tenants.unnamed is gone"),
+        (
+            "CREATE UNIQUE INDEX once ON signed_requests (expires_at)",
+            "signed_requests has a new constraint on ['expires_at']",
+        ),
+    ],
+)
+def test_a_migration_that_contracts_is_found(
+    bare_engine: Engine, change: str, found: str
+) -> None:
+    migrate.upgrade(bare_engine)
+    before = reflect(bare_engine)
+    with writing(bare_engine) as connection:
+        connection.execute(text(change))
+    assert found in list(contractions(before, reflect(bare_engine)))
+
+
+def test_what_must_be_given_is_found(bare_engine: Engine) -> None:
+    with writing(bare_engine) as connection:
+        for statement in (
+            "CREATE TABLE alembic_version (version_num VARCHAR(4))",
+            "CREATE TABLE before (id INTEGER PRIMARY KEY, kept TEXT)",
+        ):
+            connection.execute(text(statement))
+    before = reflect(bare_engine)
+    with writing(bare_engine) as connection:
+        connection.execute(text("DROP TABLE before"))
+        connection.execute(
+            text("CREATE TABLE before (id INTEGER PRIMARY KEY, kept FLOAT, new TEXT NOT NULL)")
+        )
+    found = list(contractions(before, reflect(bare_engine)))
+    assert len(found) == 2
+    assert found[0].startswith("before.kept is ")
+    assert found[1] == "before.new is new and must be given"
+
+
+def test_a_process_and_the_database_of_another_release(
+    empty_url: str, bare_engine: Engine, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    settings = Settings(database_url=empty_url, data_dir=tmp_path)
+    migrate_to(bare_engine, REVISIONS[-2])
+    if bare_engine.dialect.name == "sqlite":  # one machine's: it is migrated
+        open_database(settings).dispose()
+        assert migrate.revision(bare_engine) == REVISIONS[-1]
+        return
+    with pytest.raises(ConfigurationError, match=f"{REVISIONS[-2]}.*run `faceline init`"):
+        open_database(settings)
+    open_database(settings, migrate=True).dispose()
+    # The next release has migrated it: this one's processes start all the same.
+    with writing(bare_engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    open_database(settings).dispose()
+    assert "finish the upgrade" in caplog.text

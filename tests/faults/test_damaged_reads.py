@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +15,15 @@ from tests.cluster import Cluster
 from tests.databases import ONE_DATABASE
 from tests.faults.conftest import open_journal
 from tests.faults.journal import check_nothing_lost
+from tests.faults.signals import Signals
 from tests.proxy import Fault, Proxy
 from tests.servers import MinioServer
-from tests.stack import MakeCluster
+from tests.stack import MakeCluster, Stack
 from tests.waiting import TIMEOUT_S
 
 pytestmark = ONE_DATABASE
+
+FAULTS = ((Fault.CHANGE, "media_corrupt"), (Fault.CUT, "media_unavailable"))
 
 
 @pytest.fixture
@@ -35,34 +41,39 @@ def wait_until(cluster: Cluster, ids: list[str], met: Callable[[list[Job]], bool
     return jobs
 
 
-@pytest.mark.parametrize(
-    ("fault", "code"), [(Fault.CHANGE, "media_corrupt"), (Fault.CUT, "media_unavailable")]
-)
 def test_jobs_outlast_a_network_that_spoils_what_is_read(
-    make_cluster: MakeCluster, tiny_pictures: list[bytes], proxy: Proxy,
-    shared_minio: MinioServer, fault: Fault, code: str,
+    request: pytest.FixtureRequest, tmp_path: Path, edge_models: Path,
+    new_database: dict[str, object], tiny_pictures: list[bytes], proxy: Proxy,
+    shared_minio: MinioServer,
 ) -> None:
-    name = f"spoilt-{fault.value}"
-    shared_minio.bucket(name)
-    cluster = make_cluster(
-        media_url=f"s3+http://127.0.0.1:{proxy.port}/{name}",
+    bucket = shared_minio.bucket("spoilt").rpartition("/")[2]
+    with Stack(
+        tmp_path, edge_models, **new_database, detection_sizes="32",
+        media_url=f"s3+http://127.0.0.1:{proxy.port}/{bucket}",
         media_access_key=shared_minio.access_key, media_secret_key=shared_minio.secret_key,
-    )
-    journal = open_journal(cluster)
-    ids = [cluster.submit("locate", picture) for picture in tiny_pictures]
-    # A cut falls into the body, behind the head.
-    proxy.fault, proxy.after = fault, 700 if fault is Fault.CUT else 0
-    with cluster.worker("decode,detect"), cluster.upkeep():
-        jobs = wait_until(cluster, ids, lambda jobs: all(job.error for job in jobs))
-        assert {(job.state, job.error and job.error["code"]) for job in jobs} <= {
-            (JobState.QUEUED, code), (JobState.RUNNING, code)
-        }
-        assert {job.attempts for job in jobs if job.state is JobState.QUEUED} <= {0}
-        if fault is Fault.CHANGE:
-            assert "action=object_damaged" in cluster.logs()
-        proxy.fault = Fault.NONE
-        cluster.wait(ids)
-        check_nothing_lost(journal, ids)
+    ) as stack:
+        cluster, journal = stack.cluster, open_journal(stack.cluster)
+        worker = stack.start(stages="decode,detect").worker
+        assert worker is not None
+        accepted = []
+        for fault, code in FAULTS:
+            os.killpg(worker.pid, signal.SIGSTOP)
+            ids = [cluster.submit("locate", picture) for picture in tiny_pictures]
+            # A cut falls into the body, behind the head.
+            proxy.fault, proxy.after = fault, 700 if fault is Fault.CUT else 0
+            os.killpg(worker.pid, signal.SIGCONT)
+            jobs = wait_until(cluster, ids, lambda jobs: all(job.error for job in jobs))
+            assert not any(job.ended for job in jobs)
+            assert {job.error and job.error["code"] for job in jobs} == {code}
+            assert {job.attempts for job in jobs if job.state is JobState.QUEUED} <= {0}
+            Signals(stack, request).wait(
+                health=f'"paused_for": ?{{"{code}"', logs=f"{code}|action=object_damaged",
+                doctor=f"!! jobs .*{code}",
+            )
+            proxy.fault = Fault.NONE
+            cluster.wait(ids)
+            accepted += ids
+        check_nothing_lost(journal, accepted)
 
 
 def test_a_file_that_is_cut_short_is_named_and_mended(

@@ -307,8 +307,9 @@ def test_what_no_process_does(
 def test_a_process_in_trouble_serves_nothing(
     engine: Engine, database_url: str, fleet: list[Heartbeat]
 ) -> None:
-    fleet[2].trouble = "the galleries cannot be read"
-    fleet[2].beat()
+    fleet[2].close()
+    looks = [lambda: "the galleries cannot be read"]
+    Heartbeat(engine, Role.INDEX, [Stage.INDEX], looks=looks).beat()
     bad = [check for check in about(Settings(database_url=database_url))
            if check.verdict is Verdict.BAD]
     assert any("none serves index" in check.found for check in bad)

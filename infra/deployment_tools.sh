@@ -13,7 +13,8 @@ github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
 github.com/compose-spec/compose-go/v2/cmd@v2.16.2"
 definitions="github.com/kedacore/keda/v2@v2.21.0:config/crd/bases/keda.sh_scaledobjects.yaml
 github.com/kedacore/keda/v2@v2.21.0:config/crd/bases/keda.sh_triggerauthentications.yaml
-github.com/prometheus-operator/prometheus-operator@v0.85.0:example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
+github.com/prometheus-operator/prometheus-operator@v0.85.0:example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml
+github.com/prometheus-operator/prometheus-operator@v0.85.0:example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml"
 
 say() { (IFS=' '; printf 'faceline: %s\n' "$*") >&2; }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -16,7 +17,8 @@ from tests.programs import find_deployment_tool
 # Kinds of Kubernetes itself that the chart may have, and the files of their schemas.
 KINDS = {
     "Deployment": "deployment-apps-v1", "Job": "job-batch-v1", "Pod": "pod-v1",
-    "Service": "service-v1", "Ingress": "ingress-networking-v1",
+    "ConfigMap": "configmap-v1", "Service": "service-v1",
+    "Ingress": "ingress-networking-v1",
     "NetworkPolicy": "networkpolicy-networking-v1",
     "PodDisruptionBudget": "poddisruptionbudget-policy-v1",
 }
@@ -47,14 +49,26 @@ def _schemas(version: str) -> str:
     definitions = json.loads(_local((source / "_definitions.json").read_text()))["$defs"]
     for name in KINDS.values():
         schema = json.loads(_local((source / f"{name}.json").read_text()))
-        whole = json.dumps({**schema, "definitions": definitions})
-        Path(folder.name, f"{name}.json").write_text(whole)
+        whole = {**schema, "definitions": _needed(schema, definitions)}
+        Path(folder.name, f"{name}.json").write_text(json.dumps(whole))
     for definition in find_deployment_tool("crds").iterdir():
         _write_schemas(yaml.safe_load(definition.read_text()), Path(folder.name))
     return folder.name
 
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _needed(schema: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The definitions that a schema refers to, and those that they refer to."""
+    found: dict[str, Any] = {}
+    waiting = [schema]
+    while waiting:
+        for name in re.findall(r'"#/definitions/([^"]+)"', json.dumps(waiting.pop())):
+            if name not in found:
+                found[name] = definitions[name]
+                waiting.append(definitions[name])
+    return found
 
 
 def _local(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from typing import Any
 
 import pytest
+import yaml
 
 from infra.cli.settings import variable
 from pipeline.config.settings import Settings
@@ -42,9 +44,9 @@ def test_helm_finds_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["1.30.0", "1.37.0"])
-@pytest.mark.parametrize("name", sorted(VALUES))
-def test_kubernetes_takes_every_manifest(name: str, version: str) -> None:
-    assert not kubeconform(render(VALUES[name]), version)
+def test_kubernetes_takes_every_manifest(version: str) -> None:
+    everything = "\n---\n".join(render(path) for path in VALUES.values())
+    assert not kubeconform(everything, version)
 
 
 @pytest.mark.parametrize("wrong", [
@@ -279,8 +281,17 @@ def test_the_tables_are_made_before_the_pods_start(everything: Release) -> None:
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
     assert everything.component("init").containers[0]["args"] == ["init"]
     # A hook runs before what the chart makes: nothing of it may be needed.
-    kinds = {found["kind"] for found in everything.manifests}
-    assert not kinds & {"ServiceAccount", "Secret", "ConfigMap", "PersistentVolumeClaim"}
+    made = {found["metadata"]["name"] for found in everything.manifests}
+    spec = job["spec"]["template"]["spec"]
+    assert spec["serviceAccountName"] not in made
+    needed = {
+        name for volume in spec["volumes"] for kind in ("configMap", "secret")
+        for name in volume.get(kind, {}).values()
+    } | {
+        each["valueFrom"]["secretKeyRef"]["name"]
+        for each in everything.component("init").environment().values() if "valueFrom" in each
+    }
+    assert not needed & made
 
 
 def test_services_reach_the_ports_that_pods_open(everything: Release) -> None:
@@ -307,6 +318,22 @@ def test_prometheus_scrapes_every_role(everything: Release) -> None:
         if pods.lasting:
             assert selects({"matchLabels": service["spec"]["selector"]}, pods)
             assert pods.environment()["FACELINE_METRICS_PORT"]["value"] == "9464"
+
+
+def test_alerts_and_board_are_those_of_the_repository(everything: Release) -> None:
+    infra = CHART.parents[1]
+    (rules,) = everything.kind("PrometheusRule")
+    assert rules["spec"] == yaml.safe_load((infra / "prometheus/rules/faceline.yml").read_text())
+    (board,) = everything.kind("ConfigMap")
+    text = (infra / "grafana/faceline.json").read_text()
+    assert json.loads(board["data"]["faceline.json"]) == json.loads(text)
+    # The alerts name the job, which Prometheus takes from this label of the service.
+    (monitor,) = everything.kind("ServiceMonitor")
+    (service,) = (
+        each for each in everything.kind("Service")
+        if each["metadata"]["name"] == "face-faceline-metrics"
+    )
+    assert service["metadata"]["labels"][monitor["spec"]["jobLabel"]] == "faceline"
 
 
 def test_keda_scales_what_is_there_and_nothing_else_does(everything: Release) -> None:

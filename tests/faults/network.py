@@ -110,7 +110,7 @@ class Network:
 
     def lose(self, role: str, share: float) -> None:
         """Lose a share of the packets in each direction."""
-        program = DROP.format(random=RANDOM, limit=int(share * 2**32))
+        program = DROP.format(random=RANDOM, limit=int(share * (2**32 - 1)))
         for enter, device in ((self._enter(role), DEVICE), (self._enter_switch(), role)):
             _run(*enter, "tc", "qdisc", "add", "dev", device, "clsact")
             _run(*enter, "tc", "filter", "add", "dev", device, "egress", "bpf", "da",

@@ -103,10 +103,11 @@ class RestoreRun:
         mark = restore_marker(manifest.id, plain_name(MARK))
         self.media.put(mark, MARK)
         written = restore_objects(items, self.place, self.media, self.report)
-        with writing(self.engine, durable=True) as connection:
-            stopped = self._fill(connection, manifest, since)
         removed = self._remove_others(items)
         self._restore_files(manifest, since)
+        # Last: a database that is filled says that the restore was whole.
+        with writing(self.engine, durable=True) as connection:
+            stopped = self._fill(connection, manifest, since)
         self.media.delete(mark)
         return RestoreReport(
             manifest, tuple(since.told), tuple(brought_back), written, removed, tuple(stopped)
@@ -118,6 +119,8 @@ class RestoreRun:
         begun = self.media.exists(restore_marker(backup_id, plain_name(MARK)))
         if replace or (empty and begun):
             return
+        if not empty and begun:
+            raise DeploymentNotEmpty("This backup is restored already.")
         if not empty:
             raise DeploymentNotEmpty("The database holds applications already.")
         if next(iter(self.media.walk("t")), None) is not None:

@@ -93,11 +93,11 @@ class DeletionJournal:
             written += len(rows)
         return written
 
-    def try_write(self, tenant_id: int) -> None:
+    def try_write(self, tenant_id: int) -> bool:
         """``write_pending`` for a caller that has deleted: entries that cannot be written now
-        are left to upkeep."""
+        are left to upkeep. False if any is."""
         if self._breaker.is_open():
-            return
+            return False
         try:
             self.write_pending(tenant_id)
         except (Unavailable, ConfigurationError) as error:
@@ -106,8 +106,9 @@ class DeletionJournal:
                 "The deletion journal cannot be written; upkeep writes it later",
                 exc_info=error, extra={"action": "journal_postponed", "tenant": tenant_id},
             )
-        else:
-            self._breaker.record_success()
+            return False
+        self._breaker.record_success()
+        return True
 
     def _write_deletion(self, row: Row[str, int, float]) -> None:
         mine = receipt_subjects.c.receipt_id == row.id

@@ -133,8 +133,8 @@ class Trash:
     def try_empty(self, tenant_id: int) -> None:
         """Note the tenant's deletions in the journal, and ``empty``, for a caller whose own work
         is done: what cannot be done now is left to upkeep."""
-        if self.journal is not None:
-            self.journal.try_write(tenant_id)
+        if self.journal is not None and not self.journal.try_write(tenant_id):
+            return  # often the same store: a second wait for it would be as vain
         try:
             self.empty(tenant_id, limit=1000)
         except Unavailable as error:

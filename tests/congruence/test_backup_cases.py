@@ -32,7 +32,7 @@ from pipeline.errors import MediaUnavailable, TenantNotFound
 from pipeline.media.directory import DirectoryStore
 from pipeline.media.encrypted import EncryptedStore
 from pipeline.media.open import open_location
-from pipeline.storage_keys import image_media
+from pipeline.storage_keys import image_media, plain_name
 from tests.backup_harness import MASTER_KEY, Deployed, contents, deployed, no_report, objects
 from tests.batch_harness import BatchHarness, Listed, words
 from tests.databases import ONE_ENGINE
@@ -362,3 +362,29 @@ def test_the_journal_of_a_database_without_applications(
         connection.execute(insert(tenants).values(name="x", settings={}, created_at=1.0))
     here.restore(replace=True)
     assert contents(bare_engine)["tenants"] == []
+
+
+class Unforgetting(DirectoryStore):
+    """A store whose process dies when it deletes the mark of a restore."""
+
+    def delete(self, key: str) -> None:
+        if key.startswith("restores/"):
+            raise KeyboardInterrupt
+        super().delete(key)
+
+
+@ONE_ENGINE
+def test_a_restore_that_died_at_its_very_end_is_whole(
+    here: Deployed, there: Deployed, gallery: TenantGallery
+) -> None:
+    gallery.add("anna")
+    here.backup()
+    there.media = Unforgetting(here.folder / "other")
+    there.media.put("t9/images/x/" + plain_name(b"stale"), b"stale")
+    with pytest.raises(KeyboardInterrupt):
+        there.restore(replace=True)
+
+    assert contents(there.engine) == contents(here.engine)
+    assert objects(there.media) == objects(here.media)
+    with pytest.raises(DeploymentNotEmpty, match="restored already"):
+        there.restore()

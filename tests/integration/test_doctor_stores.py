@@ -29,11 +29,12 @@ from pipeline.config.settings import Settings
 from pipeline.database.diagnosis import file_system
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.migrate import head, upgrade
-from pipeline.database.schema import processes
+from pipeline.database.schema import processes, webhooks
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.key_check import establish_master_key
-from pipeline.encryption.vault import open_vault
+from pipeline.encryption.vault import Vault, open_vault
 from pipeline.operations import FUSED_STAGES, Stage
+from pipeline.webhooks.store import WebhookStore
 from tests.job_factory import Clock, Queue, add_tenant, new_job
 from tests.pgbouncer import PgBouncer
 from tests.servers import MinioServer, PostgresServer, RedisServer
@@ -267,6 +268,27 @@ def test_every_process_runs(fleet: list[Heartbeat], database_url: str) -> None:
     (check,) = running(about(Settings(database_url=database_url)))
     assert check.verdict is Verdict.GOOD
     assert check.found == "1 shim, 1 worker, 1 index, 1 upkeep run"
+
+
+def test_webhooks_need_a_sender(
+    engine: Engine, database_url: str, fleet: list[Heartbeat]
+) -> None:
+    def check() -> Check:
+        found = about(Settings(database_url=database_url))
+        return next(each for each in found if each.name == "webhooks")
+
+    store = WebhookStore(engine, Vault(bytes(range(32))))
+    hook, _ = store.add(add_tenant(engine, "shop"), "https://shop.example/hooks")
+    assert check().verdict is Verdict.BAD
+    assert "faceline webhooks send" in check().advice
+    Heartbeat(engine, Role.WEBHOOKS).beat()
+    assert check().verdict is Verdict.GOOD
+    with writing(engine) as connection:
+        connection.execute(update(webhooks).values(failing_since=1.0))
+    assert check().verdict is Verdict.NOTE
+    store.set_disabled(hook.tenant_id, hook.id, True)
+    with pytest.raises(StopIteration):
+        check()
 
 
 def test_nothing_runs(engine: Engine, database_url: str, fleet: list[Heartbeat]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import cached_property
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,6 +14,7 @@ from api_shim.requests import Reply
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline.calibration.table import load_table
+from pipeline.deployment.pack import PinnedPack, find_pack
 from pipeline.errors import ConfigurationError, PackError
 from pipeline.operations import Stage
 from pipeline.sessions import registry
@@ -75,6 +75,8 @@ class Health(_Told):
         self._lock = asyncio.Lock()
         self._reply: Reply | None = None
         self._made_at = 0.0
+        self._pinned: PinnedPack | None = None
+        self._described: tuple[PinnedPack | None, JsonObject] | None = None
 
     async def reply(self) -> Reply:
         async with self._lock:
@@ -92,6 +94,7 @@ class Health(_Told):
         def count() -> None:
             waiting.update({each.value: jobs.upkeep.count_waiting(each) for each in Stage})
             paused.update(jobs.overview.paused_for())
+            self._pinned = self._service.pinned_pack()
 
         parts, counted, broker = await asyncio.gather(
             self._service.readiness.parts(),
@@ -107,7 +110,7 @@ class Health(_Told):
             status = "stopping"
         content = {
             "status": status,
-            "pack": await in_thread(reads, lambda: self._pack),
+            "pack": await in_thread(reads, self._pack),
             **parts,
             "broker": broker,
             "waiting": waiting,
@@ -115,16 +118,21 @@ class Health(_Told):
         }
         return json_reply(200 if status in ("ok", "degraded") else 503, content)
 
-    @cached_property
     def _pack(self) -> JsonObject:
-        """The pack by the shim's own settings. On a machine without the models only its name is
-        known."""
+        """The deployment's pack; before there is one, that of the shim's settings. On a machine
+        without its models only its name is known."""
+        if self._described is None or self._described[0] != self._pinned:
+            self._described = self._pinned, self._describe(self._pinned)
+        return self._described[1]
+
+    def _describe(self, pinned: PinnedPack | None) -> JsonObject:
         settings = self._service.settings
         try:
-            info = registry.choose(settings)
+            info = registry.choose(settings) if pinned is None else find_pack(settings, pinned)
             table = load_table(info.name, settings.data_dir, info.recognition_model)
         except (PackError, ConfigurationError):
-            return {"name": settings.pack, "calibration": "unknown"}
+            name = settings.pack if pinned is None else pinned.name
+            return {"name": name, "calibration": "unknown"}
         return {
             "name": info.name,
             "calibration": "calibrated" if table else "uncalibrated",

@@ -23,6 +23,7 @@ from pipeline.config.settings import Settings
 from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import DeletionJournal, open_journal
+from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
@@ -123,6 +124,10 @@ class Service:
 
     async def find_job(self, job_id: str) -> Job | None:
         return await in_thread(self.threads.reads, self.jobs.read.find, job_id)
+
+    def pinned_pack(self) -> PinnedPack | None:
+        """The deployment's pack. Raises ``DatabaseUnavailable``."""
+        return pinned_pack(self._engine)
 
     def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
         """The stored pictures under these keys, without those deleted since. Raises

@@ -102,6 +102,7 @@ class RabbitMq(Server):
     """RabbitMQ with its default user, alone on ports of its own."""
 
     name = "rabbitmq"
+    ready_s = 150.0  # it uses ten seconds of processor time to start
 
     def __init__(self) -> None:
         self._program = find_rabbitmq()

@@ -66,6 +66,7 @@ class Server:
     """A server process on a port of its own, with its data in a temporary directory."""
 
     name: str
+    ready_s = READY_S
 
     def __init__(self, place: Place = HERE) -> None:
         self.place = place
@@ -176,7 +177,7 @@ class Server:
                     member.send_signal(number)
 
     def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + self.ready_s
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 break

@@ -31,6 +31,11 @@ from pipeline.stages import decode
 # (10 per second, 50 kB, kept for two hours) take 3.6 GB.
 LOW_DISK_BYTES = 4_000_000_000
 
+ONE_OPENCV = (
+    "keep the headless one: `pip uninstall -y opencv-python opencv-contrib-python && "
+    "pip install --force-reinstall --no-deps opencv-python-headless`"
+)
+
 
 def run_checks(settings: Settings) -> list[Check]:
     """Runs every check of this machine and its configuration; changes nothing. Subjects that wait
@@ -68,14 +73,15 @@ def check_python(_: Settings) -> Iterator[Check]:
 
 
 def check_opencv(_: Settings) -> Iterator[Check]:
-    """OpenCV: two distributions would overwrite each other's ``cv2``."""
+    """OpenCV: of two distributions the later one has overwritten the other's ``cv2``, which
+    works when both are of one version."""
     names = {str(found.metadata["Name"]).lower() for found in metadata.distributions()}
-    installed = [
-        f"{name} {metadata.version(name)}" for name in sorted(names) if name.startswith("opencv")
-    ]
+    ours = sorted(name for name in names if name.startswith("opencv"))
+    installed = {name: metadata.version(name) for name in ours}
     yield judged(
-        "opencv", len(installed) == 1, ", ".join(installed) or "not installed",
-        "install from infra/locks with --no-deps: one OpenCV",
+        "opencv", len(installed) == 1,
+        ", ".join(f"{name} {version}" for name, version in installed.items()) or "not installed",
+        ONE_OPENCV, Verdict.NOTE if len(set(installed.values())) == 1 else Verdict.BAD,
     )
 
 

@@ -13,7 +13,7 @@ from pipeline.errors import FaceError
 
 # Seconds for which a subject that waits for another machine is awaited. With the start of the
 # command, a report is there within five.
-PATIENCE_S = 3.5
+PATIENCE_S = 3.0
 
 
 class Verdict(StrEnum):

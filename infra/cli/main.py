@@ -81,7 +81,7 @@ app = typer.Typer(
 )
 
 # pip installs the desktop build beside the headless one, as insightface asks for it; the last one
-# that is written to cv2/ counts.
+# that is written to cv2/ counts, and on a server it lacks a desktop's libraries.
 NO_OPENCV = (
     "OpenCV cannot be loaded; run `pip uninstall -y opencv-python opencv-contrib-python && "
     "pip install --force-reinstall --no-deps opencv-python-headless`, which needs no desktop"

@@ -77,7 +77,7 @@ def choose_pack(settings: Settings, engine: Engine, *, alone: bool = False) -> P
         require_pinned(info, pinned)
         return info
     if pinned is not None:
-        return _find(settings, pinned)
+        return find_pack(settings, pinned)
     last = read_row(engine, _LAST_VECTOR)
     if last is not None:
         return _that_made(settings, last.pack, last.model_sha256)
@@ -144,7 +144,8 @@ def _row(info: PackInfo, now: float) -> dict[str, object]:
     }
 
 
-def _find(settings: Settings, pinned: PinnedPack) -> PackInfo:
+def find_pack(settings: Settings, pinned: PinnedPack) -> PackInfo:
+    """The deployment's pack on this machine. Raises ``PackMissing``."""
     found = registry.available(settings)
     for info in found:
         if info.digest == pinned.digest:

@@ -190,7 +190,10 @@ def test_what_is_fetched_from_is_said(
     assert words in found["found"]
 
 
-def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("other", "verdict"), [("5.0", Verdict.NOTE), ("5.1", Verdict.BAD)])
+def test_two_opencvs_are_told(
+    monkeypatch: pytest.MonkeyPatch, other: str, verdict: Verdict
+) -> None:
     class Found:
         def __init__(self, name: str) -> None:
             self.metadata = {"Name": name}
@@ -199,12 +202,15 @@ def test_two_opencvs_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
         metadata, "distributions",
         lambda: [Found("opencv-python"), Found("opencv-python-headless"), Found("numpy")],
     )
-    monkeypatch.setattr(metadata, "version", lambda name: "5.0")
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "5.0" if name.endswith("headless") else other
+    )
 
     (check,) = check_opencv(Settings())
 
-    assert check.verdict is Verdict.BAD
-    assert check.found == "opencv-python 5.0, opencv-python-headless 5.0"
+    assert check.verdict is verdict
+    assert check.found == f"opencv-python {other}, opencv-python-headless 5.0"
+    assert "opencv-python-headless" in check.advice
 
 
 def test_a_wrong_setting_is_named_instead_of_a_report(

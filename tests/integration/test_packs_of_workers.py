@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from api_shim.health import Health
+from api_shim.service import Service
 from pipeline.config.settings import Settings
+from pipeline.database.engine import open_engine
 from pipeline.deployment.pack import confirm_pack, pin_pack, pinned_pack
 from pipeline.deployment.pack_guard import PackGuard
 from pipeline.deployment.processes import ProcessTable
@@ -18,6 +23,7 @@ from pipeline.jobs.model import JobState
 from pipeline.operations import PLANS, Stage
 from pipeline.sessions import registry
 from pipeline.sessions.base import PackInfo
+from pipeline.types import JsonObject
 from tests.databases import LAST_DATABASE, ONE_DATABASE
 from tests.integration.conftest import Script, message_of, raising
 from tests.integration.test_run_job import add
@@ -104,6 +110,30 @@ def test_a_running_worker_gives_jobs_back_when_the_pack_changes(
         pin_pack(cluster.engine, edge)
         done = cluster.wait(jobs)
     assert {(job.state, job.attempts) for job in done} == {(JobState.DONE, 1)}
+
+
+def test_health_names_the_deployments_pack(
+    tmp_path: Path, database_url: str, edge_settings: Settings
+) -> None:
+    """Not the one that the shim's machine would take, if it has any."""
+    engine = open_engine(database_url, durable=False)
+    shim = edge_settings.model_copy(
+        update={"database_url": database_url, "data_dir": tmp_path, "pack": "auto"}
+    )
+    edge = registry.choose(edge_settings)
+    pin_pack(engine, registry.choose(Settings(models=str(tmp_path), pack="dlib")))
+    service = Service(shim)
+    health = Health(service)
+
+    def told() -> JsonObject:
+        found: JsonObject = json.loads(asyncio.run(health.reply()).body)["pack"]
+        return found
+
+    assert told()["name"] == "dlib"
+    pin_pack(engine, replace(edge, name="far", files=edge.files[1:]))
+    eventually(lambda: told() == {"name": "far", "calibration": "unknown"})
+    service.close()
+    engine.dispose()
 
 
 # One process, its stages scripted ------------------------------------------------

@@ -110,6 +110,16 @@ def test_a_port_where_nothing_listens(refused: int) -> None:
     assert "nothing listens there" in bad.advice
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://h/x", "postgres://h/x", "postgresql://h:port/x", "postgresql://me@[::1/x", "none"],
+)
+def test_a_url_that_is_none(url: str) -> None:
+    (check,) = look(check_database, "database", Settings(database_url=url))
+    assert check.verdict is Verdict.BAD
+    assert "FACELINE_DATABASE_URL" in check.found
+
+
 def test_tables_of_another_version(postgres_url: str) -> None:
     settings = Settings(database_url=postgres_url)
     empty = only_bad(about(settings))
@@ -411,6 +421,14 @@ def test_a_mistyped_bucket_is_said_and_not_made(shared_minio: MinioServer) -> No
     assert check.verdict is Verdict.BAD
     assert "no bucket mistipt" in check.found
     assert not shared_minio.client().bucket_exists("mistipt")
+
+
+def test_a_store_that_refuses_connections(refused: int) -> None:
+    (check,) = look(
+        check_media, "media", Settings(media_url=f"s3+http://127.0.0.1:{refused}/faces")
+    )
+    assert "refused" in check.found
+    assert "FACELINE_MEDIA_URL" in check.advice
 
 
 def test_a_store_that_is_right(shared_minio: MinioServer) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from pipeline.errors import FaceError, JobTimedOut, WrongPack
+from pipeline.errors import DatabaseFull, DatabaseUnavailable, FaceError, JobTimedOut, WrongPack
 from pipeline.execution.context import JobOutcome
 from pipeline.execution.pictures import embed_faces_together
 from pipeline.jobs.together import JobEnd
@@ -38,8 +39,8 @@ def run_jobs(message: StageMessage, runtime: Runtime, others: Sequence[str] = ()
     """Run the job of a message, unless it has ended or another worker runs it, and the jobs
     ``others`` at its stage, whose messages have been taken; the number of jobs that were run.
 
-    Raises ``DatabaseUnavailable`` when they cannot be claimed; their messages are sent again
-    later.
+    Raises ``DatabaseUnavailable`` when they cannot be claimed, or how they ended cannot be
+    written; their messages are sent again later.
     """
     settings = runtime.settings
     claims, alone = runtime.store.together.claim(
@@ -51,8 +52,15 @@ def run_jobs(message: StageMessage, runtime: Runtime, others: Sequence[str] = ()
     for claim in claims:
         CLAIMS.add(claim.job.stage, "first" if claim.job.attempts == 1 else "again")
     if claims:
-        with runtime.leases.held(*claims):
-            _Together([JobRun.of(claim, runtime) for claim in claims], runtime).run()
+        try:
+            with runtime.leases.held(*claims):
+                _Together([JobRun.of(claim, runtime) for claim in claims], runtime).run()
+        except DatabaseFull:
+            # It has no room for results and takes this. Left to the leases, the attempt would
+            # count, and a disk that is full for a minute would end the jobs as crashed.
+            with suppress(DatabaseUnavailable):
+                give_back(claims, runtime.store, runtime.dispatcher)
+            raise
     return len(claims)
 
 

@@ -37,7 +37,7 @@ LOOK_EVERY_S = 1.0
 
 # Seconds beyond the deadline of an attempt, for writing down how it went, after which another
 # sender may make it again.
-GRACE_S = 30.0
+GRACE_S = 10.0
 
 # Seconds between two rounds that give up what is overdue.
 GIVE_UP_EVERY_S = 60.0

@@ -69,7 +69,9 @@ def _check_redis(url: str) -> Iterator[Check]:
     try:
         with open_redis(url, TIMEOUT_S) as redis:
             yield from _look_at(redis)
-    except (RedisError, OSError, ValueError, ConfigurationError) as error:
+    except ConfigurationError as error:
+        yield Check("redis", Verdict.BAD, error.message, f"correct {URLS}")
+    except (RedisError, OSError, ValueError) as error:
         yield Check("redis", Verdict.BAD, f"does not answer: {error}", _advice_on(error, url))
 
 

@@ -41,6 +41,7 @@ from pipeline.errors import (
 from pipeline.jobs.overview import JobOverview
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.operations import FUSED_STAGES, Stage
+from pipeline.webhooks.store import live_webhooks
 
 
 def check_database(settings: Settings) -> Iterator[Check]:
@@ -197,6 +198,7 @@ def _check_processes(engine: Engine, settings: Settings) -> Iterator[Check]:
             yield Check("processes", Verdict.BAD, f"{_name(each)}: {each.trouble}")
         yield from _other_clock(each)
     yield from _differing(alive)
+    yield from _webhooks(engine, alive)
 
 
 def _nothing_runs(known: Sequence[RunningProcess]) -> Check:
@@ -262,6 +264,26 @@ def _differing(alive: Sequence[RunningProcess]) -> Iterator[Check]:
             "processes", Verdict.NOTE, f"they are of {len(versions)} versions: {told}",
             "finish the upgrade",
         )
+
+
+def _webhooks(engine: Engine, alive: Sequence[RunningProcess]) -> Iterator[Check]:
+    """Whether webhooks are told, where there are any."""
+    live = live_webhooks(engine)
+    if not live:
+        return
+    failing = [each for each in live if each.failing_since is not None]
+    if not any(each.role is Role.WEBHOOKS for each in alive):
+        yield Check(
+            "webhooks", Verdict.BAD, f"{len(live)} wait, and no process sends",
+            "start `faceline webhooks send`; what has ended is told when it runs",
+        )
+    elif failing:
+        yield Check(
+            "webhooks", Verdict.NOTE, f"{len(failing)} of {len(live)} fail",
+            "`faceline webhooks list` shows which, `faceline webhooks deliveries APP` why",
+        )
+    else:
+        yield Check("webhooks", Verdict.GOOD, f"{len(live)} are told")
 
 
 def _name(each: RunningProcess) -> str:

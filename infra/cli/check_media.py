@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 from infra.cli.clocks import clock_check
 from infra.cli.findings import Check, Verdict
+from infra.cli.settings import variable
 from pipeline.config.settings import Settings
+from pipeline.errors import MediaUnavailable
 from pipeline.media.open import open_media
 
 
@@ -17,12 +19,18 @@ def check_media(settings: Settings) -> Iterator[Check]:
         yield Check("media", Verdict.NOTE, "not created yet", "`faceline up` creates it")
         return
     store = open_media(settings)
-    store.check_access()
+    try:
+        store.check_access()
+    except MediaUnavailable as error:
+        advice = f"start it, check the way there, or correct {variable('media_url')}"
+        told = "FACELINE_" in error.message
+        yield Check("media", Verdict.BAD, error.message, "" if told else advice)
+        return
     yield Check("media", Verdict.GOOD, f"{settings.media_location} can be read and written")
-    told = store.server_time()
-    if told is not None:
+    seconds = store.server_time()
+    if seconds is not None:
         # The date of an answer is cut to whole seconds.
-        yield clock_check(told + 0.5 - time.time(), "the media store")
+        yield clock_check(seconds + 0.5 - time.time(), "the media store")
 
 
 def check_importing(settings: Settings) -> Iterator[Check]:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs once, when PostgreSQL's volume is empty: the service gets a role and a database of its own,
+# Runs once, when PostgreSQL's volume is empty (executable: otherwise the image's own script would
+# take it for a part of itself): the service gets a role and a database of its own,
 # and is no superuser.
 set -eu
 psql -v ON_ERROR_STOP=1 -v password="$FACELINE_DATABASE_PASSWORD" \

@@ -72,7 +72,7 @@ def sqlite_file(url: str) -> Path | None:
     """The file of a SQLite database; None for another database, or for no URL."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return None
     if parsed.get_backend_name() != "sqlite":
         return None

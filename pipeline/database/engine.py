@@ -70,7 +70,7 @@ def open_engine(url: str, *, durable: bool = True) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # a port that is no number
         raise ConfigurationError("FACELINE_DATABASE_URL is not a database's URL") from error
     if parsed.get_backend_name() == "sqlite":
         return open_sqlite(parsed, durable, **_SHARED)

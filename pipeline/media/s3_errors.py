@@ -54,10 +54,10 @@ def reason_of(error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, NameResolutionError):
         return "its name does not resolve"
+    if isinstance(reason, NewConnectionError):  # also a ConnectTimeoutError
+        return str(reason).rpartition(": ")[2]  # urllib3 names its objects first
     if isinstance(reason, ConnectTimeoutError | ReadTimeoutError):
         return "no answer in time"
-    if isinstance(reason, NewConnectionError):
-        return str(reason).rpartition(": ")[2]  # urllib3 names its objects first
     cause = reason.args[0] if isinstance(reason, HTTPError) and reason.args else None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -29,6 +32,12 @@ from pipeline.sources.base import (
     too_large,
 )
 from pipeline.sources.names import Layout, about_from_path, inner_path, printable
+
+logger = logging.getLogger(__name__)
+
+READS = 4  # of an object whose bytes differ from read to read
+
+MD5_TAG = re.compile(r"[0-9a-f]{32}")
 
 SCHEMES = ("s3", "s3+http", "s3+https")
 
@@ -117,9 +126,24 @@ class Bucket:
                 yield found.object_name or ""
 
     def read(self, key: str, limit: int) -> bytes:
-        """An object's bytes. Raises ``ItemRefused``, ``MediaUnavailable``."""
-        with _map_errors(self.location.bucket), closing(self._answer(key)) as response:
-            return _body(response, limit, time.monotonic() + ANSWER_S)
+        """An object's bytes. They are read again unless they have the MD5 that their ETag most
+        often is, or come alike twice. Raises ``ItemRefused``, ``MediaUnavailable``."""
+        earlier: bytes | None = None
+        for _ in range(READS):
+            with _map_errors(self.location.bucket), closing(self._answer(key)) as response:
+                data = _body(response, limit, time.monotonic() + ANSWER_S)
+                tag = response.headers.get("etag", "").strip('"').lower()
+            # An object that was uploaded in parts has a tag with a hyphen.
+            if MD5_TAG.fullmatch(tag) is None or data == earlier:
+                return data
+            if hashlib.md5(data, usedforsecurity=False).hexdigest() == tag:
+                return data
+            earlier = data
+        logger.warning(
+            "An object of a source comes with other bytes each time",
+            extra={"action": "object_damaged", "key": printable(key), "of": READS},
+        )
+        raise MediaUnavailable(f"{printable(key)} came with other bytes each of {READS} times.")
 
     def _answer(self, key: str) -> BaseHTTPResponse:
         try:

@@ -184,6 +184,12 @@ class WebhookStore:
         return len(rows)
 
 
+def live_webhooks(engine: Engine) -> list[Webhook]:
+    """The webhooks that are not disabled. Raises ``DatabaseUnavailable``."""
+    query = select(*_WEBHOOK).where(webhooks.c.disabled_at.is_(None)).order_by(webhooks.c.id)
+    return [Webhook(*row) for row in read_rows(engine, query)]
+
+
 def purge_deliveries(
     engine: Engine, now: float, delivered_for_s: float, dead_for_s: float
 ) -> int:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import requests
 
+from pipeline.database.engine import open_engine
+from pipeline.deletions.receipts import ReceiptStore
 from tests.local_service import LocalService
 from tests.servers import MinioServer
 from tests.waiting import TIMEOUT_S, eventually
@@ -63,7 +65,7 @@ class Shop:
 def machine(tmp_path: Path, edge_models: Path) -> Iterator[LocalService]:
     made = LocalService(
         tmp_path, edge_models, pack="edge", port=0, detection_sizes="64",
-        journal_url=f"file://{tmp_path / 'journal'}",
+        journal_url=f"file://{tmp_path / 'journal'}", intermediate_s=1, result_cache_s=1,
     )
     yield made
     made.close()
@@ -120,6 +122,7 @@ def test_backed_up_moved_lost_and_restored(
     faces = shop.faces()
     assert [len(before[each.name]) for each in photos] == [0, 1, 1, 1]
     assert len(faces) == 3
+    _check_receipt(machine, ids[0], tmp_path)
     stop(machine)
     refused = machine.faceline("restore", place)
     assert refused.returncode == 2
@@ -148,6 +151,23 @@ def test_backed_up_moved_lost_and_restored(
     assert shop.search(dora) == []
     assert [face["Fid"] for face in shop.faces()] == [face["Fid"] for face in faces[:2]]
     stop(machine)
+
+
+def _check_receipt(machine: LocalService, person_id: str, folder: Path) -> None:
+    """The running stack completes the receipt, which is then checked offline."""
+    engine = open_engine(f"sqlite:///{machine.data_dir / 'faceline.db'}")
+    reader = ReceiptStore(engine)
+    eventually(lambda: not reader.newest(1)[0].waits_for, "the receipt is complete")
+    engine.dispose()
+    (receipt,) = json.loads(done(machine, "receipts", "list", "--app", "shop", "--json"))
+    signed, key = folder / "receipt.json", folder / "key.pem"
+    told = done(machine, "receipts", "show", receipt["receipt"], "--to", str(signed))
+    assert "1 backups that were made before still hold it" in told
+    key.write_text(machine.faceline("receipts", "key").stdout)
+    assert person_id in signed.read_text()
+    assert "genuine" in done(machine, "receipts", "verify", str(signed), "--key", str(key))
+    signed.write_text(signed.read_text().replace(person_id, "0" * len(person_id)))
+    assert machine.faceline("receipts", "verify", str(signed), "--key", str(key)).returncode == 1
 
 
 def _move(machine: LocalService, media: dict[str, str], database_url: str) -> None:

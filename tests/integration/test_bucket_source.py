@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -12,6 +14,7 @@ from pydantic import SecretStr
 from pipeline.config.settings import Settings
 from pipeline.errors import InvalidParameter, MediaUnavailable
 from pipeline.media.pictures import PictureLimits
+from pipeline.sources import bucket as bucket_module
 from pipeline.sources.bucket import Bucket, BucketSource, parse_location
 from pipeline.sources.manifest import ManifestSource
 from tests.parallel import free_port
@@ -65,6 +68,37 @@ def test_objects_are_not_read_past_the_limit(filled: str, settings: Settings) ->
         "in/zoe/1.png": "media_too_large",
     }
     assert dict(outcomes(opened(f"{filled}/in/z", settings), LIMITS))["in/zoe/1.png"] == "taken"
+
+
+def test_bytes_that_change_on_their_way(
+    filled: str, settings: Settings, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bucket = Bucket(parse_location(filled), settings)
+    read_body, reads = bucket_module._body, 0
+
+    def spoil(how: Callable[[bytes], bytes]) -> None:
+        def body(*arguments: Any) -> bytes:
+            nonlocal reads
+            reads += 1
+            return how(read_body(*arguments))
+
+        monkeypatch.setattr(bucket_module, "_body", body)
+
+    def read() -> tuple[bytes, int]:
+        nonlocal reads
+        reads = 0
+        return bucket.read("in/solo.png", 10_000), reads
+
+    spoil(lambda data: data if reads > 2 else data[:-reads])
+    assert read() == (picture(3), 3)
+    # A server whose tags are something else.
+    spoil(lambda data: data + b"same")
+    assert read() == (picture(3) + b"same", 2)
+    spoil(lambda data: data + bytes([reads]))
+    with pytest.raises(MediaUnavailable, match="other bytes each of 4 times"):
+        read()
+    assert [vars(each)["action"] for each in caplog.records] == ["object_damaged"]
 
 
 def test_objects_that_cannot_be_had(filled: str, settings: Settings, tmp_path: Path) -> None:

@@ -29,11 +29,12 @@ from pipeline.config.settings import Settings
 from pipeline.database.diagnosis import file_system
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.migrate import head, upgrade
-from pipeline.database.schema import processes
+from pipeline.database.schema import processes, webhooks
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.key_check import establish_master_key
-from pipeline.encryption.vault import open_vault
+from pipeline.encryption.vault import Vault, open_vault
 from pipeline.operations import FUSED_STAGES, Stage
+from pipeline.webhooks.store import WebhookStore
 from tests.job_factory import Clock, Queue, add_tenant, new_job
 from tests.pgbouncer import PgBouncer
 from tests.servers import MinioServer, PostgresServer, RedisServer
@@ -107,6 +108,16 @@ def test_a_port_where_nothing_listens(refused: int) -> None:
     bad = only_bad(about(Settings(database_url=f"postgresql://me@127.0.0.1:{refused}/face")))
     assert "refused" in bad.found
     assert "nothing listens there" in bad.advice
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://h/x", "postgres://h/x", "postgresql://h:port/x", "postgresql://me@[::1/x", "none"],
+)
+def test_a_url_that_is_none(url: str) -> None:
+    (check,) = look(check_database, "database", Settings(database_url=url))
+    assert check.verdict is Verdict.BAD
+    assert "FACELINE_DATABASE_URL" in check.found
 
 
 def test_tables_of_another_version(postgres_url: str) -> None:
@@ -269,6 +280,27 @@ def test_every_process_runs(fleet: list[Heartbeat], database_url: str) -> None:
     assert check.found == "1 shim, 1 worker, 1 index, 1 upkeep run"
 
 
+def test_webhooks_need_a_sender(
+    engine: Engine, database_url: str, fleet: list[Heartbeat]
+) -> None:
+    def check() -> Check:
+        found = about(Settings(database_url=database_url))
+        return next(each for each in found if each.name == "webhooks")
+
+    store = WebhookStore(engine, Vault(bytes(range(32))))
+    hook, _ = store.add(add_tenant(engine, "shop"), "https://shop.example/hooks")
+    assert check().verdict is Verdict.BAD
+    assert "faceline webhooks send" in check().advice
+    Heartbeat(engine, Role.WEBHOOKS).beat()
+    assert check().verdict is Verdict.GOOD
+    with writing(engine) as connection:
+        connection.execute(update(webhooks).values(failing_since=1.0))
+    assert check().verdict is Verdict.NOTE
+    store.set_disabled(hook.tenant_id, hook.id, True)
+    with pytest.raises(StopIteration):
+        check()
+
+
 def test_nothing_runs(engine: Engine, database_url: str, fleet: list[Heartbeat]) -> None:
     with writing(engine) as connection:
         connection.execute(update(processes).values(seen_at=processes.c.seen_at - 60))
@@ -389,6 +421,14 @@ def test_a_mistyped_bucket_is_said_and_not_made(shared_minio: MinioServer) -> No
     assert check.verdict is Verdict.BAD
     assert "no bucket mistipt" in check.found
     assert not shared_minio.client().bucket_exists("mistipt")
+
+
+def test_a_store_that_refuses_connections(refused: int) -> None:
+    (check,) = look(
+        check_media, "media", Settings(media_url=f"s3+http://127.0.0.1:{refused}/faces")
+    )
+    assert "refused" in check.found
+    assert "FACELINE_MEDIA_URL" in check.advice
 
 
 def test_a_store_that_is_right(shared_minio: MinioServer) -> None:

@@ -14,8 +14,10 @@ import pytest
 from pipeline.errors import DownloadRefused, FaceError
 from pipeline.fetching import connections
 from pipeline.fetching.addresses import Address, AddressPolicy
+from pipeline.fetching.base import FetchRefused
 from pipeline.fetching.client import FetchLimits, WebFetcher
 from pipeline.fetching.connections import Connector, system_tls_context
+from pipeline.fetching.post import WebPoster
 from pipeline.fetching.resolver import Resolver
 from tests.picture_server import PictureServer, body, redirect
 from tests.unit.fetching.canary import Canary, careless_fetch
@@ -107,6 +109,12 @@ def test_no_connection_reaches_the_canary(
     else:
         with pytest.raises(DownloadRefused):
             fetcher.fetch(url)
+    assert canary.visits() == 0
+    # Webhooks go the same way, and follow no redirect at all.
+    poster = WebPoster(fetcher._connector, 30.0, fetcher._limits.ports)
+    with suppress(FetchRefused):
+        answer = poster.post(url, {}, b"{}")
+        assert answer.status == 302 or target in REBINDING.values()
     assert canary.visits() == 0
 
 

@@ -42,7 +42,7 @@ def prepared() -> Iterator[PostgresServer]:
     """A server on which compose's script has run."""
     with PostgresServer() as server:
         run = subprocess.run(
-            ["sh", COMPOSE / "database.sh"], capture_output=True, text=True, check=False,
+            [COMPOSE / "database.sh"], capture_output=True, text=True, check=False,
             env={
                 **os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(server.port),
                 "POSTGRES_USER": "postgres", "FACELINE_DATABASE_PASSWORD": PASSWORD,
@@ -156,6 +156,29 @@ def test_the_script_names_what_the_policy_allows() -> None:
         for statement in policy["Statement"] for arn in statement["Resource"]
     }
     assert named == set(re.findall(r"store/(\w+)", script))
+
+
+@pytest.mark.parametrize(("attached", "told", "code"), [
+    (0, "", 0), (1, "faceline", 0), (1, "somebody", 1),
+])
+def test_the_script_runs_again_and_again(
+    tmp_path: Path, attached: int, told: str, code: int
+) -> None:
+    """With no other program than ``mc``, as the image has it."""
+    client = tmp_path / "mc"
+    client.write_text(
+        "#!/bin/sh\n"
+        f'case "$*" in *attach*) exit {attached} ;; *entities*) echo "{told}" ;; esac\n'
+    )
+    client.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", COMPOSE / "bucket.sh"], capture_output=True, text=True, check=False,
+        env={
+            "PATH": str(tmp_path), "S3_ADMIN_USER": "a", "S3_ADMIN_PASSWORD": "b",
+            "FACELINE_MEDIA_ACCESS_KEY": "faceline", "FACELINE_MEDIA_SECRET_KEY": "c",
+        },
+    )
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 # -- the proxy ----------------------------------------------------------------------------

@@ -226,6 +226,7 @@ def test_nothing_of_the_vendors_passes(kind: type[Exception]) -> None:
         # their own str() needs these; the constructors' arguments are unknown
         with contextlib.suppress(AttributeError):
             object.__setattr__(error, name, 0)
+    object.__setattr__(error, "response", urllib3.HTTPResponse(status=500))
     with pytest.raises(FaceError) as caught, map_minio_errors("bucket"):
         raise error
     assert caught.value.retryable

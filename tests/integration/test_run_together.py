@@ -15,7 +15,7 @@ import pytest
 from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import Connection
 
-from pipeline.errors import DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
+from pipeline.errors import DatabaseFull, DatabaseUnavailable, FaceExists, MediaUnavailable, NoFace
 from pipeline.execution.context import JobContext, JobOutcome
 from pipeline.jobs.model import Job, JobState
 from pipeline.operations import PLANS, Stage
@@ -520,3 +520,24 @@ def test_another_broker_keeps_its_messages(runtime: Runtime) -> None:
     company = Company(settings, runtime.served)
     company.note("decode", 1, 0.001)
     assert company.take("decode") == []
+
+
+def test_results_without_room_cost_no_attempt(
+    jobs: list[Job], queue: Queue, runtime: Runtime, script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A full database takes claims, which need no room, and no results."""
+
+    def no_room(*_: object) -> None:
+        raise DatabaseFull
+
+    with monkeypatch.context() as full:
+        full.setattr(run_together_module, "write_patiently", no_room)
+        for _ in range(runtime.settings.max_attempts + 1):
+            with pytest.raises(DatabaseFull):
+                run(jobs, runtime)
+            for job in jobs:
+                waiting = queue.see(job)
+                assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
+    run(jobs, runtime)
+    assert {queue.see(job).state for job in jobs} == {JobState.DONE}

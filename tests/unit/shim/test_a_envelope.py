@@ -78,7 +78,8 @@ def test_every_error_has_a_code(kind: type[FaceError]) -> None:
     explained = {"message"} if kind in telling else set()
     assert set(read(reply)) == {"msg_code", *explained}
     assert read(reply)["msg_code"] in KNOWN
-    assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)
+    away = issubclass(kind, (errors.Unavailable, errors.MediaCorrupt))
+    assert reply.status == (503 if away else 200)
     later = issubclass(kind, errors.LimitReached) or reply.status == 503
     assert ("Retry-After" in reply.headers) is later
     job = a_envelope.outcome(failed(kind))

@@ -81,7 +81,8 @@ def test_every_error_has_a_status_and_tells_no_secrets(kind: type[FaceError]) ->
     status = read(reply)["status"]
     words = {each.name: each.words for each in d_envelope.EVERY_STATUS}
     assert status in words.keys() - {"OK", "NO_SIMILAR_FACE"}
-    away, limited = issubclass(kind, errors.Unavailable), issubclass(kind, errors.LimitReached)
+    away = issubclass(kind, (errors.Unavailable, errors.MediaCorrupt))
+    limited = issubclass(kind, errors.LimitReached)
     assert reply.status == HTTP.get(kind, 503 if away else 429 if limited else 200)
     assert ("Retry-After" in reply.headers) is (away or limited)
     told = status == "INVALID_REQUEST" or limited

@@ -123,7 +123,8 @@ def test_every_error_has_a_code_and_tells_no_secrets(kind: type[FaceError]) -> N
     assert envelope["data"]["msg"]
     if envelope["code"] == 9999 and kind.code not in error_messages.SHOWN_MESSAGES:
         assert "hunter2" not in envelope["data"]["msg"]
-    assert reply.status == (503 if issubclass(kind, errors.Unavailable) else 200)
+    away = issubclass(kind, (errors.Unavailable, errors.MediaCorrupt))
+    assert reply.status == (503 if away else 200)
     later = issubclass(kind, errors.LimitReached) or reply.status == 503
     assert ("Retry-After" in reply.headers) is later
 

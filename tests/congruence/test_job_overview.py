@@ -52,8 +52,10 @@ def test_a_job_in_a_pause_waits_until_the_pause_is_over(
     queue.retry_later(claim, MediaUnavailable(), stage="decode", pause_s=10.0, retry_for_s=900.0)
 
     assert overview.queues() == [StageQueue("decode", waiting=1, paused=1)]
+    assert overview.paused_for() == {"media_unavailable": 1}
     queue.clock.forward(11.0)
     assert overview.queues() == [StageQueue("decode", waiting=1, oldest_s=11.0)]
+    assert overview.paused_for() == {}
 
 
 def test_ended_jobs_are_counted_by_operation_and_way_within_a_time(

@@ -24,6 +24,7 @@ from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.context import JobContext, Resources
 from pipeline.execution.duplicate_search import finish_duplicate_search
 from pipeline.jobs.store import JobStore
+from pipeline.storage_keys import face_media
 
 Vectors = NDArray[np.float32]
 
@@ -89,8 +90,8 @@ class Gallery:
         return {
             "id": face, "tenant_id": self.tenant, "image_ref": ref, "person_id": f"p{face}",
             "face_token": f"f{face}", "name": name, "gender": "", "box": [0, 0, 1, 1],
-            "landmarks": [], "score": 1.0, "quality": {}, "face_key": f"k{face}",
-            "created_at": 0.0,
+            "landmarks": [], "score": 1.0, "quality": {},
+            "face_key": face_media(self.tenant, "made", face, "cut"), "created_at": 0.0,
         }
 
     def _vector(self, face: int, vector: NDArray[np.float32]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sqlalchemy import Engine, insert, update
 
 from pipeline.database.engine import writing
 from pipeline.database.schema import changes, faces, images, tenants, vectors
+from pipeline.storage_keys import face_media
 from pipeline.types import VectorModel
 
 BLOCK = 2000  # rows in one statement
@@ -51,7 +52,7 @@ def synthetic_rows(
     yield [
         {**common, "id": n, "image_ref": n, "person_id": f"p{n}", "face_token": f"t{n}",
          "name": f"made up {n}", "gender": "", "box": [1, 1, 9, 9], "landmarks": [], "score": 1.0,
-         "quality": {}, "face_key": f"f{n}"}
+         "quality": {}, "face_key": face_media(tenant, "made", n, "cut")}
         for n in ids
     ]
     yield [

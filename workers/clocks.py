@@ -14,16 +14,12 @@ from dataclasses import dataclass, field
 from sqlalchemy import Engine
 
 from pipeline.config.settings import Settings
-from pipeline.database.clock import database_time
+from pipeline.database.clock import NOTABLE_S, database_time
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 from pipeline.media.base import MediaStore
 from workers.connection import map_redis_errors, open_redis
 
 logger = logging.getLogger(__name__)
-
-# Seconds of difference that are worth a warning. Clocks that are kept by NTP differ by
-# milliseconds; the date of an HTTP answer has whole seconds.
-NOTABLE_S = 2.0
 
 # The part of a lease by which clocks may differ where each process has its own: claims are
 # renewed after a third of it.

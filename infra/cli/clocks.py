@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from infra.cli.findings import Check, Verdict
+from pipeline.database.clock import NOTABLE_S
 
-# Seconds. A signed request may be 300 s off, an S3 store takes 15 minutes; machines that
-# keep time by NTP differ by milliseconds. The date in an HTTP answer has whole seconds.
-NOTABLE_S = 2.0
+# Seconds. A signed request may be 300 s off, an S3 store takes 15 minutes.
 WRONG_S = 5.0
 
 

@@ -14,6 +14,10 @@ from pipeline.errors import DatabaseUnavailable
 Clock = Callable[[], float]
 """Gives epoch seconds (UTC)."""
 
+# Seconds of difference between two clocks that are worth a warning. Clocks that are kept by NTP
+# differ by milliseconds; the date of an HTTP answer has whole seconds.
+NOTABLE_S = 2.0
+
 # Seconds without a transaction after which the clock is read again.
 STALE_S = 60.0
 

@@ -23,9 +23,10 @@ from infra.cli import check_database as database_checks
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
 from infra.cli.check_media import check_media
-from infra.cli.clocks import NOTABLE_S, WRONG_S, clock_check
+from infra.cli.clocks import WRONG_S, clock_check
 from infra.cli.findings import Asked, Check, Verdict, look
 from pipeline.config.settings import Settings
+from pipeline.database.clock import NOTABLE_S
 from pipeline.database.diagnosis import file_system
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.migrate import head, upgrade

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, create_engine, insert, select
 
 from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
@@ -22,6 +22,7 @@ from pipeline.storage_keys import DONE_CHANNEL
 from tests.job_factory import ATTEMPTS, LEASE_S, Clock, Queue
 from tests.servers import RedisServer
 from tests.waiting import TIMEOUT_S
+from workers.clocks import ClockWatch
 from workers.connection import open_redis
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -264,9 +265,11 @@ def test_no_error_ends_the_loop(
         PeriodicTask("reconcile", rounds),
         PeriodicTask("expire", lambda: None, 60.0),
     ]
-    monkeypatch.setattr(loop, "_open", lambda settings: nullcontext(duties))
+    settings = Settings(data_dir=tmp_path, reconcile_interval_s=0.01)
+    clocks = ClockWatch(settings, create_engine("sqlite://"))
+    monkeypatch.setattr(loop, "_open", lambda settings: nullcontext((duties, clocks)))
     with caplog.at_level(logging.INFO):
-        loop.run(Settings(data_dir=tmp_path, reconcile_interval_s=0.01), stop)
+        loop.run(settings, stop)
     assert rounds.count == 6
     told = [record.action for record in caplog.records]  # type: ignore[attr-defined]
     assert told == [

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import psycopg
@@ -104,11 +105,25 @@ def open_postgres(url: URL, durable: bool, **options: Any) -> Engine:
     return engine
 
 
+@contextmanager
+def lock_limit(connection: Connection, seconds: float) -> Iterator[None]:
+    """Within, no statement waits longer for a lock; afterwards the limit is that of every
+    transaction. Raises what the statements raise."""
+    connection.exec_driver_sql(_set({"lock_timeout": f"{seconds * 1000:.0f}ms"}))
+    yield
+    # Not its default: a session's own limit, or that of a transaction behind a pooler, is none.
+    connection.exec_driver_sql(_set({"lock_timeout": f"{STATEMENT_S}s"}))
+
+
 def _set_limits(durable: bool, *, for_transaction: bool) -> str:
     """The statement that sets the limits, for the session or for the present transaction."""
     values = {"statement_timeout": f"{STATEMENT_S}s", "lock_timeout": f"{STATEMENT_S}s"}
     if not durable:
         values["synchronous_commit"] = "off"
+    return _set(values, for_transaction=for_transaction)
+
+
+def _set(values: dict[str, str], *, for_transaction: bool = True) -> str:
     local = "true" if for_transaction else "false"
     return "SELECT " + ", ".join(
         f"set_config('{name}', '{value}', {local})" for name, value in values.items()

@@ -16,7 +16,6 @@ from sqlalchemy import (
     insert,
     literal,
     select,
-    text,
     update,
 )
 from sqlalchemy.exc import OperationalError
@@ -135,11 +134,13 @@ def _wait_for_tenant(connection: Connection, tenant_id: int) -> Row[int, int] | 
     """The row of a tenant that somebody else has locked, or None when it does not exist."""
     if connection.dialect.name != "postgresql":
         return None
+    from pipeline.database.postgres import lock_limit
+
     held = _held.setdefault(tenant_id, CircuitBreaker(HELD_KNOWN_S))
     wait_s = HELD_WAIT_S if held.is_open() else WAIT_S
-    connection.execute(text(f"SET LOCAL lock_timeout = {wait_s * 1000:.0f}"))
     try:
-        row = connection.execute(_LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
+        with lock_limit(connection, wait_s):
+            row = connection.execute(_LOCK_TENANT, {"tenant": tenant_id}).one_or_none()
     except OperationalError as error:
         if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
             raise
@@ -150,7 +151,6 @@ def _wait_for_tenant(connection: Connection, tenant_id: int) -> Row[int, int] | 
             )
         raise GalleryBusy from error
     held.record_success()
-    connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
     return row
 
 

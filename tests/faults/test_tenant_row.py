@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from pipeline.database.engine import open_engine, writing
 from pipeline.errors import GalleryBusy
@@ -132,6 +132,8 @@ def test_whoever_waits_gets_the_gallery_as_the_holder_left_it(
     def change() -> int:
         with writing(engine) as connection:
             gallery = lock_tenant(connection, tenant)
+            # Later waits of the transaction have the limit of every transaction again.
+            assert connection.scalar(text("SELECT current_setting('lock_timeout')")) == "6s"
             gallery.log_changes([1])
             return gallery.number
 

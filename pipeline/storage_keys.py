@@ -112,8 +112,12 @@ def probe_media(name: str) -> str:
     return f"probe/{name}"
 
 
+TENANTS_PREFIX = "t"
+"""Begins the keys of all objects of tenants, and of no others."""
+
+
 def tenant_prefix(tenant_id: int) -> str:
-    return f"t{tenant_id}/"
+    return f"{TENANTS_PREFIX}{tenant_id}/"
 
 
 def images_prefix(tenant_id: int) -> str:
@@ -192,7 +196,7 @@ def is_encrypted(key: str) -> bool:
 
 def tenant_of(key: str) -> int:
     """The tenant whose object a media key names."""
-    return int(key.split("/", 1)[0].removeprefix("t"))
+    return int(key.split("/", 1)[0].removeprefix(TENANTS_PREFIX))
 
 
 # Redis -----------------------------------------------------------------------

@@ -21,6 +21,7 @@ from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.vault import Vault
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
+from pipeline.storage_keys import TENANTS_PREFIX
 
 MASTER_KEY = bytes(range(32))
 
@@ -95,7 +96,7 @@ def contents(engine: Engine, *but: str) -> dict[str, list[Any]]:
 
 
 def objects(media: MediaStore) -> dict[str, bytes]:
-    return {item.key: media.get(item.key) for item in media.walk("t")}
+    return {item.key: media.get(item.key) for item in media.walk(TENANTS_PREFIX)}
 
 
 def damage(path: Path) -> None:

@@ -9,7 +9,7 @@ the backup.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.backup.tables import unpack_rows
 from pipeline.batches import lifecycle
 from pipeline.batches.model import BatchState, ItemState
 from pipeline.batches.rows import change_counters
+from pipeline.database.keyset import blocks
 from pipeline.database.schema import (
     batch_items,
     batches,
@@ -48,7 +49,11 @@ from pipeline.errors import FaceNotFound
 from pipeline.gallery.erase import ERASED, begin_receipt, erase_faceless_images, erase_faces
 from pipeline.gallery.trash import UNREFERRED, discard
 from pipeline.gallery.writer import lock_tenant
+from pipeline.jobs.model import JobState
 from pipeline.storage_keys import tenant_of, tenant_prefix
+
+# Rows that one statement names.
+BLOCK = 500
 
 DELETED = "deleted"
 """The reason of a batch's item whose person was deleted after the backup."""
@@ -226,19 +231,19 @@ def delete_again(connection: Connection, since: DeletedSince, now: float) -> Non
         pictures = since.images.get(tenant_id, [])
         faces = set(since.faces.get(tenant_id, []))
         erase_faces(writer, sorted(faces), now, keep_images=True)
-        for some in _blocks(pictures):
+        for some in blocks(pictures, BLOCK):
             erase_faceless_images(writer, images.c.id.in_(some), now)
     _end_work(connection, since, now)
 
 
 def _end_work(connection: Connection, since: DeletedSince, now: float) -> None:
     error = FaceNotFound()
-    for some in _blocks(sorted(since.jobs)):
+    for some in blocks(sorted(since.jobs), BLOCK):
         mine = jobs.c.seq.in_(some)
         connection.execute(delete(job_pictures).where(job_pictures.c.job_seq.in_(some)))
         connection.execute(update(jobs).where(mine).values(
-            state="done", params={}, media=[], result=None, lease_until=None, worker=None,
-            error_code=error.code, finished_at=now, erased_at=now,
+            state=JobState.DONE.value, params={}, media=[], result=None, lease_until=None,
+            worker=None, error_code=error.code, finished_at=now, erased_at=now,
             error={"code": error.code, "message": error.message, "picture": None},
         ))
     for batch_id, number in since.items:
@@ -262,7 +267,3 @@ def stop_reading(connection: Connection, now: float) -> list[str]:
     for batch_id in stopped:
         lifecycle.cancel(connection, batch_id, now)
     return stopped
-
-
-def _blocks(items: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

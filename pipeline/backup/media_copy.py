@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from pipeline.backup.manifest import BackupManifest, BlobRef, MediaCopy
 from pipeline.backup.place import BackupPlace, patiently
 from pipeline.backup.tables import pack_rows, unpack_rows
+from pipeline.batches.model import ItemState
 from pipeline.database.keyset import blocks
 from pipeline.database.schema import (
     batch_items,
@@ -26,15 +27,20 @@ from pipeline.database.schema import (
     tenants,
 )
 from pipeline.errors import MediaCorrupt, MediaNotFound
+from pipeline.jobs.statements import UNFINISHED
 from pipeline.media.base import MediaStore
-from pipeline.storage_keys import is_encrypted, is_in_row, lists_prefix, media_hash
+from pipeline.storage_keys import (
+    TENANTS_PREFIX,
+    is_encrypted,
+    is_in_row,
+    lists_prefix,
+    media_hash,
+)
 
 THREADS = 8  # objects copied at a time
 
 # Objects between two reports of progress.
 BLOCK = 256
-
-UNFINISHED = ("queued", "running")
 
 Item = TypeVar("Item")
 
@@ -53,14 +59,16 @@ class MediaItem:
 def named_objects(connection: Connection, media: MediaStore) -> list[str]:
     """The keys of the objects that rows name, the ones that may go soonest first."""
     keys: dict[str, None] = {}
-    waiting = select(jobs.c.media).where(jobs.c.state.in_(UNFINISHED))
+    waiting = select(jobs.c.media).where(UNFINISHED)
     for listed in connection.execute(waiting).scalars():
         keys.update(dict.fromkeys(key for key in listed if not is_in_row(key)))
     for query in (
         select(job_pictures.c.media_key).where(job_pictures.c.media_key.is_not(None)),
         select(batch_items.c.media_key)
         .join(batches, batches.c.id == batch_items.c.batch_id)
-        .where(batch_items.c.state == "waiting", batch_items.c.media_key.is_not(None)),
+        .where(
+            batch_items.c.state == ItemState.WAITING.value, batch_items.c.media_key.is_not(None)
+        ),
         select(images.c.media_key), select(faces.c.face_key),
     ):
         found = connection.execute(query, execution_options={"yield_per": 1000}).scalars()
@@ -84,18 +92,16 @@ class MediaBackup:
     def copy(self, keys: Sequence[str]) -> list[str]:
         """Copy what is not copied yet; returns the keys that the store does not have, or whose
         bytes are damaged. Raises ``MediaUnavailable``."""
-        wanted = [key for key in keys if key not in self.items]
         missing: list[str] = []
-        done = 0
-        with ThreadPoolExecutor(THREADS) as pool:
-            for block in blocks(wanted, BLOCK):
-                for key, blob in zip(block, pool.map(self._copy, block), strict=True):
-                    if blob is None:
-                        missing.append(key)
-                    else:
-                        self.items[key] = blob
-                done += len(block)
-                self.report("Pictures", done, len(wanted))
+
+        def copy(key: str) -> None:
+            blob = self._copy(key)
+            if blob is None:
+                missing.append(key)
+            else:
+                self.items[key] = blob
+
+        _in_blocks([key for key in keys if key not in self.items], copy, self.report)
         return missing
 
     def _copy(self, key: str) -> BlobRef | None:
@@ -138,7 +144,7 @@ def restore_objects(
 ) -> int:
     """Put objects back that the store does not have; returns how many. Raises
     ``BackupUnusable``, ``MediaUnavailable``."""
-    there = {item.key: item.size for item in media.walk("t")}
+    there = {item.key: item.size for item in media.walk(TENANTS_PREFIX)}
     wanted = [item for item in items if there.get(item.key) != item.blob.size]
 
     def put(item: MediaItem) -> None:
@@ -155,7 +161,7 @@ def copy_objects(
 ) -> list[str]:
     """Copy objects from store to store that the target does not have; returns the keys that
     the source does not have. Raises ``MediaUnavailable``."""
-    there = {item.key for item in target.walk("t")}
+    there = {item.key for item in target.walk(TENANTS_PREFIX)}
     missing: list[str] = []
 
     def copy(key: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, func, select
 
 from pipeline.backup.media_copy import Report, copy_objects, named_objects
 from pipeline.backup.restore import MARK, DeploymentNotEmpty
@@ -20,11 +20,11 @@ from pipeline.backup.tables import (
     write_sequences,
 )
 from pipeline.database.engine import snapshot, writing
-from pipeline.database.migrate import upgrade_within
+from pipeline.database.migrate import make_anew
 from pipeline.database.schema import METADATA
 from pipeline.errors import DatabaseUnavailable
 from pipeline.media.base import MediaStore
-from pipeline.storage_keys import plain_name, restore_marker
+from pipeline.storage_keys import TENANTS_PREFIX, plain_name, restore_marker
 
 MOVE = "move"
 """The id of a move's mark in the media store."""
@@ -51,7 +51,8 @@ def move(
     with writing(target_engine) as connection:
         if not is_empty(connection):
             raise DeploymentNotEmpty("The target database holds applications already.")
-    if next(iter(target_media.walk("t")), None) is not None and not target_media.exists(mark):
+    there = next(iter(target_media.walk(TENANTS_PREFIX)), None)
+    if there is not None and not target_media.exists(mark):
         raise DeploymentNotEmpty("The target media store holds objects already.")
     target_media.put(mark, MARK)
     with snapshot(engine) as reader:
@@ -64,9 +65,7 @@ def move(
 
 
 def _move_tables(reader: Connection, writer: Connection, report: Report) -> dict[str, int]:
-    METADATA.drop_all(writer)
-    writer.execute(text("DROP TABLE IF EXISTS alembic_version"))
-    upgrade_within(writer)
+    make_anew(writer)
     chosen = copied_tables()
     counts = {}
     for number, table in enumerate(chosen, 1):

@@ -1,7 +1,7 @@
 """Restoring a backup into an empty deployment, or over one that is to be replaced.
 
 Objects come first: the copy writes only what is missing, so that a restore that was killed goes
-on. Then one transaction makes the tables, fills them, and deletes again whoever was deleted
+on. Then one transaction makes the tables, fills them, and deletes again all who were deleted
 since the backup was made: no process ever sees them.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from pipeline.backup.deleted_since import (
     DeletedSince,
@@ -26,7 +26,7 @@ from pipeline.backup.media_copy import MediaItem, Report, read_media_list, resto
 from pipeline.backup.place import BackupPlace, backup_id_of
 from pipeline.backup.tables import insert_rows, is_empty, unpack_rows, write_sequences
 from pipeline.database.engine import writing
-from pipeline.database.migrate import head, upgrade_within
+from pipeline.database.migrate import head, make_anew, upgrade_within
 from pipeline.database.schema import METADATA
 from pipeline.deletions.journal import JournalContent
 from pipeline.deletions.signing import require_master_key, unwrap_key
@@ -35,6 +35,7 @@ from pipeline.encryption.vault import Vault
 from pipeline.errors import BackupUnusable, ConfigurationError, FaceError
 from pipeline.media.base import MediaStore
 from pipeline.storage_keys import (
+    TENANTS_PREFIX,
     is_encrypted,
     media_hash,
     plain_name,
@@ -69,7 +70,7 @@ class RestoreReport:
 @dataclass(frozen=True, slots=True)
 class RestoreRun:
     """Restores from ``place`` into an ``engine`` and ``media``, which takes objects as they are
-    stored. With ``bring_back`` whoever was deleted since the backup comes back. ``data_keys`` are
+    stored. With ``bring_back`` those who were deleted since the backup come back. ``data_keys`` are
     the saved keys. ``files`` gives the path of another file of the data directory by its name
     in the backup. ``clock`` gives epoch seconds."""
 
@@ -123,7 +124,7 @@ class RestoreRun:
             raise DeploymentNotEmpty("This backup is restored already.")
         if not empty:
             raise DeploymentNotEmpty("The database holds applications already.")
-        if next(iter(self.media.walk("t")), None) is not None:
+        if next(iter(self.media.walk(TENANTS_PREFIX)), None) is not None:
             raise DeploymentNotEmpty("The media store holds objects already.")
 
     def _check_journal(self, manifest: BackupManifest) -> None:
@@ -136,9 +137,7 @@ class RestoreRun:
     def _fill(
         self, connection: Connection, manifest: BackupManifest, since: DeletedSince
     ) -> list[str]:
-        METADATA.drop_all(connection)
-        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
-        upgrade_within(connection, manifest.revision)
+        make_anew(connection, manifest.revision)
         for number, name in enumerate(_in_order(manifest), 1):
             copy = manifest.tables[name]
             for part in copy.parts:
@@ -156,7 +155,7 @@ class RestoreRun:
     def _remove_others(self, items: Sequence[MediaItem]) -> int:
         """Remove the objects that the backup does not have: no row names them any more."""
         kept = {item.key for item in items}
-        others = [item.key for item in self.media.walk("t") if item.key not in kept]
+        others = [item.key for item in self.media.walk(TENANTS_PREFIX) if item.key not in kept]
         for key in others:
             self.media.delete(key)
         return len(others)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from pipeline.database.engine import open_engine, reading, writing
+from pipeline.database.schema import METADATA
 from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -70,6 +71,14 @@ def upgrade_within(connection: Connection, to: str = "head") -> None:
         raise ConfigurationError(
             f"The database was made by another version of faceline: {error}"
         ) from error
+
+
+def make_anew(connection: Connection, to: str = "head") -> None:
+    """Drop all tables, and make those of a revision, in a transaction that writes. Raises as
+    ``upgrade_within``."""
+    METADATA.drop_all(connection)
+    connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+    upgrade_within(connection, to)
 
 
 def draft(message: str, folder: Path = MIGRATIONS) -> None:

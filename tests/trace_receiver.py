@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
+
+from tests.loopback_receiver import LOOPBACK, LoopbackReceiver, send_status
 
 PATH = "/v1/traces"
 
@@ -38,48 +39,26 @@ class ReceivedSpan:
 
 
 @dataclass
-class TraceReceiver:
-    """Listens from ``start`` to ``close``. ``status`` is its answer."""
+class TraceReceiver(LoopbackReceiver):
+    """``status`` is its answer."""
 
     spans: list[ReceivedSpan] = field(default_factory=list)
     requests: int = 0
     status: int = 200
-    _server: ThreadingHTTPServer | None = None
 
-    def start(self) -> Self:
-        receiver = self
+    def take(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.requests += 1
+        if self.status == 200:
+            assert request.path == PATH
+            assert request.headers["content-type"] == "application/x-protobuf"
+            self.spans += _decode(body)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                receiver.requests += 1
-                if receiver.status == 200:
-                    assert self.path == PATH
-                    assert self.headers["content-type"] == "application/x-protobuf"
-                    receiver.spans += _decode(body)
-                with contextlib.suppress(OSError):
-                    self.send_response(receiver.status)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+    def respond(self, request: BaseHTTPRequestHandler) -> None:
+        send_status(request, self.status)
 
     @property
     def settings(self) -> dict[str, object]:
-        assert self._server is not None
-        return {"traces_url": f"http://127.0.0.1:{self._server.server_address[1]}{PATH}"}
+        return {"traces_url": f"http://{LOOPBACK}:{self.port}{PATH}"}
 
     def named(self, name: str) -> list[ReceivedSpan]:
         return [span for span in self.spans if span.name == name]

@@ -10,16 +10,15 @@ library `standardwebhooks`.
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
-LOOPBACK = "127.0.0.1"
+from tests.loopback_receiver import LOOPBACK, LoopbackReceiver, send_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,55 +35,22 @@ Behave = Callable[[BaseHTTPRequestHandler], None]
 
 
 def answer(status: int, **headers: str) -> Behave:
-    def behave(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
-
-    return behave
+    return lambda request: send_status(request, status, **headers)
 
 
 @dataclass
-class WebhookReceiver:
-    """Listens from ``start`` to ``close``, and again on the same port after another ``start``.
-    ``behave`` answers; ``received`` are the requests, in the order in which they came."""
+class WebhookReceiver(LoopbackReceiver):
+    """``behave`` answers; ``received`` are the requests, in the order in which they came."""
 
     behave: Behave = field(default_factory=lambda: answer(204))
     received: list[Received] = field(default_factory=list)
-    port: int = 0
-    _server: ThreadingHTTPServer | None = None
 
-    def start(self) -> Self:
-        receiver = self
+    def take(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        self.received.append(Received(headers.get("webhook-id", ""), headers, body))
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.received.append(Received(headers.get("webhook-id", ""), headers, body))
-                # A sender that is killed, or has lost its patience, is what some tests are about.
-                with contextlib.suppress(OSError):
-                    receiver.behave(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 64
-
-        self._server = Server((LOOPBACK, self.port), Handler)
-        self.port = self._server.server_address[1]
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-        return self
-
-    def close(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+    def respond(self, request: BaseHTTPRequestHandler) -> None:
+        self.behave(request)
 
     @property
     def url(self) -> str:

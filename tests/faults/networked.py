@@ -124,11 +124,9 @@ class NetworkedService:
         redis = self._open.enter_context(RedisServer(add("redis"), appendonly=True))
         s3 = self._open.enter_context(MinioServer(add("s3")))
         self.servers = {"postgres": postgres, "redis": redis, "s3": s3}
-        s3.client().make_bucket("faults")
         self.cluster = Cluster(
             self._folder, redis.url, self._models, database_url=postgres.url,
-            media_url=f"{s3.url}/faults", media_access_key=s3.access_key,
-            media_secret_key=s3.secret_key, detection_sizes="128", max_attempts=10,
+            **s3.settings(s3.bucket("faults")), detection_sizes="128", max_attempts=10,
         )
         self._open.callback(self.cluster.close)
         self.journal = Journal(self.cluster)

@@ -10,7 +10,6 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from infra.cli.clocks import clock_check
-from infra.cli.database import pack_here
 from infra.cli.findings import Check, Verdict, judged
 from infra.cli.settings import variable
 from pipeline.config.settings import Settings
@@ -27,7 +26,7 @@ from pipeline.database.diagnosis import (
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
 from pipeline.database.write_probe import probe_room
-from pipeline.deployment.pack import foreign_galleries, pinned_pack, require_pinned
+from pipeline.deployment.pack import choose_pack, foreign_galleries, pinned_pack
 from pipeline.deployment.processes import ProcessTable, Role, RunningProcess
 from pipeline.encryption.key_check import check_master_key, has_master_key
 from pipeline.encryption.vault import open_vault
@@ -160,8 +159,7 @@ def _check_pack(engine: Engine, settings: Settings) -> Iterator[Check]:
     """Whether this machine's pack is the deployment's, and that of all galleries."""
     try:
         pinned = pinned_pack(engine)
-        info = pack_here(settings)
-        require_pinned(info, pinned)
+        info = choose_pack(settings, engine, alone=True)
     except PackError as error:
         yield Check("deployed pack", Verdict.BAD, error.message)
         return

@@ -30,7 +30,7 @@ class Preferences:
 
 @dataclass(slots=True)
 class RequestLabels:
-    """How the metrics count a request: set by whoever handles it. ``dialect`` is its letter, or
+    """How the metrics count a request: set by its handlers. ``dialect`` is its letter, or
     ``service`` for the service's own paths; ``operation`` the neutral name, or the path;
     ``code`` the error's, empty where the status says it; ``tenant`` a name."""
 

@@ -17,7 +17,7 @@ from pipeline.config.settings import Settings
 from pipeline.database.clock import NOTABLE_S, database_time
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 from pipeline.media.base import MediaStore
-from workers.connection import map_redis_errors, open_redis
+from workers.connection import map_redis_errors, open_redis, time_of
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,7 @@ TIMEOUT_S = 1.0
 def redis_time(settings: Settings) -> float:
     """Epoch seconds by Redis's clock. Raises ``BrokerUnavailable``, ``ConfigurationError``."""
     with open_redis(settings.wake_url, TIMEOUT_S) as redis, map_redis_errors("time"):
-        seconds, microseconds = redis.time()
-    return float(seconds) + float(microseconds) / 1e6
+        return time_of(redis)
 
 
 def media_ahead(media: MediaStore, engine: Engine) -> float | None:

@@ -72,6 +72,12 @@ def _limits(timeout_s: float, retry: object) -> dict[str, Any]:
     }
 
 
+def time_of(redis: Redis) -> float:
+    """Epoch seconds by the server's clock. Raises redis-py's errors."""
+    seconds, microseconds = redis.time()
+    return float(seconds) + float(microseconds) / 1e6
+
+
 @contextmanager
 def map_redis_errors(call: str, store: StoreName = "redis") -> Iterator[None]:
     """Translate every error of redis-py to ``BrokerUnavailable``. The metrics count it as a

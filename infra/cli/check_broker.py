@@ -76,9 +76,10 @@ def _check_redis(url: str) -> Iterator[Check]:
 
 
 def _look_at(redis: Redis) -> Iterator[Check]:
+    from workers.connection import time_of
+
     found: dict[str, Any] = redis.info()
-    seconds, microseconds = redis.time()
-    ahead = seconds + microseconds / 1e6 - time.time()
+    ahead = time_of(redis) - time.time()
     yield Check("redis", Verdict.GOOD, f"answers, version {found['redis_version']}")
     if found.get("role") == "slave":
         yield Check(

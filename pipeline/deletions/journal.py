@@ -1,6 +1,6 @@
 """The deletion journal: who was deleted, kept outside the database.
 
-A restore deletes again whoever the journal names. It holds keyed hashes of random ids, so that
+A restore deletes again all whom the journal names. It holds keyed hashes of random ids, so that
 a reader of the journal learns how much was deleted and when, and nothing else. The transaction
 that deletes also records (``record.py``); its entry is written to the journal before the
 deletion is answered, and by upkeep where that was not possible: an acknowledged deletion is in

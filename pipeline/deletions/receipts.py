@@ -29,6 +29,7 @@ from pipeline.database.schema import (
     receipts,
     snapshots,
 )
+from pipeline.deletions.journal import DAY_S
 from pipeline.deletions.record import SHOWN, DeletionKind, SubjectKind
 from pipeline.deletions.signing import Document, signing_key
 from pipeline.encryption.vault import Vault
@@ -37,8 +38,6 @@ from pipeline.media.base import MediaStore
 from pipeline.storage_keys import snapshot_number, snapshots_prefix
 
 FORMAT = "faceline deletion receipt 1"
-
-DAY_S = 86_400.0
 
 HELD = -1
 """The position of an index process that still holds the gallery of a deleted application."""

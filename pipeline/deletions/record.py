@@ -115,7 +115,7 @@ def begin_deletion(
 
 
 def picture_digest(receipt_id: str, image_id: str) -> str:
-    """The hash (hex) by which a receipt names a picture. Whoever holds the receipt and the
+    """The hash (hex) by which a receipt names a picture. A reader with the receipt and the
     picture's id can compute it; the id itself may be a hash of the picture."""
     return hashlib.sha256(f"{receipt_id}:{image_id}".encode()).hexdigest()
 

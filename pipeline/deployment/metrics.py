@@ -17,10 +17,7 @@ from pipeline.metrics.catalogue import (
     STAGES,
 )
 from pipeline.metrics.instruments import GaugeReading, GaugeSource
-from pipeline.sessions.base import PackInfo
-
-# Digits of a digest that are shown: enough to tell two packs apart.
-SHOWN_DIGITS = 12
+from pipeline.sessions.base import SHOWN_DIGITS, PackInfo
 
 
 def process_gauges(

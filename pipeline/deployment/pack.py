@@ -7,6 +7,7 @@ do not fit together.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, insert, select
@@ -19,10 +20,7 @@ from pipeline.database.schema import deployment, tenants, vectors
 from pipeline.errors import ConfigurationError, PackMissing, WrongPack
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.sessions import registry
-from pipeline.sessions.base import PackInfo
-
-# Characters of a digest that are shown: enough to tell two packs apart.
-SHOWN = 12
+from pipeline.sessions.base import SHOWN_DIGITS, PackInfo
 
 _THE_ROW = 1
 
@@ -44,7 +42,7 @@ class PinnedPack:
     pinned_at: float
 
     def __str__(self) -> str:
-        return f"{self.name!r} ({self.digest[:SHOWN]})"
+        return f"{self.name!r} ({self.digest[:SHOWN_DIGITS]})"
 
 
 def pinned_pack(engine: Engine) -> PinnedPack | None:
@@ -116,7 +114,7 @@ def require_pinned(info: PackInfo, pinned: PinnedPack | None) -> None:
     if pinned is not None and info.digest != pinned.digest:
         raise WrongPack(
             f"The deployment's pack is {pinned}, and this process has {info.name!r} "
-            f"({info.digest[:SHOWN]}, in {info.path}). Give this machine the models of "
+            f"({info.digest[:SHOWN_DIGITS]}, in {info.path}). Give this machine the models of "
             f"{pinned.name!r} and set FACELINE_PACK={pinned.name}; or, to change the pack of the "
             f"whole deployment, run `faceline models pin {info.name}` and restart its workers"
         )
@@ -146,30 +144,32 @@ def _row(info: PackInfo, now: float) -> dict[str, object]:
 
 def find_pack(settings: Settings, pinned: PinnedPack) -> PackInfo:
     """The deployment's pack on this machine. Raises ``PackMissing``."""
-    found = registry.available(settings)
-    for info in found:
-        if info.digest == pinned.digest:
-            return info
-    raise PackMissing(
-        f"The deployment's pack is {pinned}, which is not on this machine: "
-        f"{_places(settings, found)}. Copy its models to this machine, or point FACELINE_MODELS at "
-        "them; `faceline models pin NAME` changes the pack of the whole deployment"
+    return _find(
+        settings, lambda info: info.digest == pinned.digest, f"The deployment's pack is {pinned}",
+        "changes the pack of the whole deployment",
     )
 
 
 def _that_made(settings: Settings, name: str, model_sha256: str) -> PackInfo:
-    found = registry.available(settings)
-    for info in found:
-        if info.recognition_model == model_sha256:
-            return info
-    raise PackMissing(
-        f"The enrolled faces were made with the pack {name!r}, which is not on this machine: "
-        f"{_places(settings, found)}. Copy its models to this machine, or point FACELINE_MODELS at "
-        "them; `faceline models pin NAME` chooses another pack, for which they must be enrolled "
-        "anew"
+    return _find(
+        settings, lambda info: info.recognition_model == model_sha256,
+        f"The enrolled faces were made with the pack {name!r}",
+        "chooses another pack, for which they must be enrolled anew",
     )
 
 
-def _places(settings: Settings, found: list[PackInfo]) -> str:
+def _find(
+    settings: Settings, fits: Callable[[PackInfo], bool], wanted: str, otherwise: str
+) -> PackInfo:
+    """The pack of this machine that ``fits``. Raises ``PackMissing``, which says what is
+    ``wanted`` and what `models pin` does ``otherwise``."""
+    found = registry.available(settings)
+    for info in found:
+        if fits(info):
+            return info
     places = ", ".join(str(place) for place in registry.search_paths(settings))
-    return f"{places} and the Python packages have {', '.join(x.name for x in found) or 'none'}"
+    raise PackMissing(
+        f"{wanted}, which is not on this machine: {places} and the Python packages have "
+        f"{', '.join(info.name for info in found) or 'none'}. Copy its models to this machine, or "
+        f"point FACELINE_MODELS at them; `faceline models pin NAME` {otherwise}"
+    )

@@ -44,6 +44,10 @@ class PackFile:
     crop_scale: float = 0.0
 
 
+SHOWN_DIGITS = 12
+"""Digits of a digest that are shown: enough to tell two packs apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class PackInfo:
     """A pack as its manifest describes it, before any model is loaded.

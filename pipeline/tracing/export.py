@@ -10,7 +10,6 @@ import logging
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -178,16 +177,16 @@ class NotedExporter(SpanExporter):
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
-        self._failing_since: float | None = None
+        self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         result = self._exporter.export(spans)
         if result is SpanExportResult.SUCCESS:
-            if self._failing_since is not None:
+            if self._failing:
                 logger.info("Traces are exported again", extra={"action": "traces_resumed"})
-            self._failing_since = None
-        elif self._failing_since is None:
-            self._failing_since = time.time()
+            self._failing = False
+        elif not self._failing:
+            self._failing = True
             logger.warning(
                 "Traces cannot be exported and are dropped", extra={"action": "traces_failed"}
             )

@@ -18,7 +18,10 @@ NEIGHBOURS = 12
 def test_it_ends_as_a_damaged_picture(
     make_cluster: MakeCluster, tiny_pictures: list[bytes], fault: str
 ) -> None:
-    cluster = make_cluster(lease_s=600.0, max_attempts=3, decode_limit_s=1.0, decode_memory_mb=256)
+    # No message is sent again because a job waits, on a slow machine either: a second one would
+    # come from a worker that died.
+    cluster = make_cluster(lease_s=600.0, resend_after_s=600.0, max_attempts=3,
+                           decode_limit_s=1.0, decode_memory_mb=256)
     environment = {"FAULT": fault, "FAULT_PLACE": "decoder"}
     with cluster.worker(module=FAULTY, environment=environment, concurrency=1) as worker:
         first = cluster.submit("locate", tiny_pictures[0])

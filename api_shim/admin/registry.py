@@ -1,0 +1,12 @@
+"""All operations of ``/admin``, area by area."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_shim.admin.audit import OPERATIONS as AUDIT
+from api_shim.admin.operation import AdminOperation
+
+OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
+    *AUDIT,
+)

@@ -1,0 +1,11 @@
+"""All pages of the console."""
+
+from __future__ import annotations
+
+from api_shim.console.page import Page
+from api_shim.console.pages import audit, preferences
+
+PAGES: tuple[Page, ...] = (
+    *preferences.PAGES,
+    *audit.PAGES,
+)

@@ -30,8 +30,8 @@ def list_entries(services: AdminServices, _actor: Actor, given: AuditQuery) -> A
 
 
 LIST_ENTRIES = AdminOperation(
-    "audit.list", "GET", "/audit", "Who saw whom, and who changed what.", OperatorRole.ADMINISTRATOR,
-    AuditQuery, AuditPage, list_entries,
+    "audit.list", "GET", "/audit", "Who saw whom, and who changed what.",
+    OperatorRole.ADMINISTRATOR, AuditQuery, AuditPage, list_entries,
 )
 
 OPERATIONS = (LIST_ENTRIES,)

@@ -16,7 +16,8 @@ import msgspec
 from api_shim.body import BodyKind
 from api_shim.dialects.base import Dialect
 from api_shim.service import Service
-from pipeline.errors import FaceError, NotPermitted
+from pipeline.accounts.model import Tenant
+from pipeline.errors import FaceError, NotFound, NotPermitted, TenantNotFound
 from pipeline.operators.audit import DONE
 from pipeline.operators.model import Operator, OperatorRole
 
@@ -30,6 +31,14 @@ class AdminServices:
 
     service: Service
     dialects: Mapping[str, Dialect]
+
+    def tenant(self, application: str) -> Tenant:
+        """The tenant of an application's name. Raises ``NotFound``, and not the error of a caller
+        without an account."""
+        try:
+            return self.service.tenants.by_name(application)
+        except TenantNotFound as error:
+            raise NotFound("There is no such application.") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from api_shim.auth.foreign import MAX_CHARS, read_credentials
-from infra.cli.app_settings import Chosen, Profile, read_choices
+from infra.cli.app_settings import Chosen, Profile, read_texts
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice
 from infra.cli.database import Stores
@@ -30,7 +30,7 @@ def import_app(
     """Take over credentials that were issued elsewhere: lines `appId=...`, `appSecret=...`,
     `Apid`, `Kvalue`, `api_id`, `api_secret`, `X-API-Key`, or a JSON object of them. A new
     application is created. Weak or taken ones are refused, and then none is taken over."""
-    choices = read_choices(profile, chosen)
+    choices = read_texts(profile, chosen)
     brought = read_credentials(_read(source))
     stores = Stores()
     tenants = stores.tenants

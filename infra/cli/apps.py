@@ -9,7 +9,7 @@ import typer
 from api_shim.auth.issuing import KEEP_H, check_sm2, end_former, issue, renew
 from infra.cli import limits
 from infra.cli.app_import import import_app
-from infra.cli.app_settings import Chosen, Profile, read_choices, settings, wait
+from infra.cli.app_settings import Chosen, Profile, read_texts, settings, wait
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
@@ -32,7 +32,7 @@ def create(
 ) -> None:
     """Create an application and print its credentials, once."""
     check_sm2(sm2, sm2_public_key)
-    choices = read_choices(profile, chosen)
+    choices = read_texts(profile, chosen)
     stores = Stores()
     tenants = stores.tenants
     tenant = tenants.create(name, choices, encrypted=stores.settings.encrypt_at_rest)

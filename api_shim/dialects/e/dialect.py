@@ -25,6 +25,7 @@ from api_shim.dialects.e.fields import (
     MAX_FACES,
     signed_fields,
 )
+from api_shim.dialects.e.samples import samples
 from api_shim.dialects.fields import Raw, read_fields
 from api_shim.dialects.media_fields import PictureField
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
@@ -35,7 +36,7 @@ from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter, TenantNotFound
 from pipeline.jobs.model import Job, SignedRequest
-from pipeline.operations import VERIFY, LocateParams
+from pipeline.operations import LocateParams
 from pipeline.types import JsonObject
 
 
@@ -70,10 +71,7 @@ class Face2(Dialect):
         if MAX_FACE_NUM in endpoint.takes:
             count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
             params |= LocateParams(find="largest" if count == 1 else "all").to_json()
-            params["locations"] = options.LOCATIONS.of(tenant)
-        if endpoint.action == VERIFY.operation:
-            params["no_face"] = options.NO_FACE.of(tenant)
-            params["score"] = options.SCORE.of(tenant)
+        params |= options.params_of(endpoint.action, tenant)
         return JobRequest(
             tenant, endpoint.action, params,
             tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
@@ -106,6 +104,10 @@ class Face2(Dialect):
         if credential is None:
             raise BadSignature
         return credential
+
+    @classmethod
+    def samples(cls, tenant: Tenant) -> tuple[base.Sample, ...]:
+        return samples(tenant)
 
     @classmethod
     def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from api_shim.auth import sm2
-from pipeline.accounts.credential_set import KINDS, Credentials
+from pipeline.accounts.credential_set import KINDS, KINDS_BY_NAME, Credentials
 from pipeline.accounts.credentials import CredentialStore
 from pipeline.accounts.kinds import SIGNING, CredentialKind
 from pipeline.accounts.model import IssuedCredential
-from pipeline.errors import InvalidParameter
+from pipeline.errors import CredentialNotFound, InvalidParameter
 
 IssueOne = Callable[[CredentialKind, str | None], IssuedCredential]
 
@@ -53,6 +53,25 @@ def renew(
     return _issue(kinds, make_sm2, sm2_public_key, renewed)
 
 
+def renew_one(
+    store: CredentialStore, tenant_id: int, public_id: str, keep_s: float, *,
+    make_sm2: bool = False, sm2_public_key: str | None = None,
+) -> Credentials:
+    """A new secret for one credential; its former one ends in ``keep_s`` seconds. Raises as
+    ``issue``, and ``CredentialNotFound``."""
+    check_sm2(make_sm2, sm2_public_key)
+    kind_name = {name: kind for kind, name in store.public_ids(tenant_id)}.get(public_id)
+    if kind_name is None:
+        raise CredentialNotFound
+    kind = KINDS_BY_NAME[kind_name]
+    if kind is SIGNING and not make_sm2 and sm2_public_key is None:
+        sm2_public_key = _sm2_key(store, public_id)
+    return _issue(
+        [kind], make_sm2, sm2_public_key,
+        lambda kind, key: store.rotate(tenant_id, kind, public_id, keep_s, key),
+    )
+
+
 def end_former(store: CredentialStore, tenant_id: int) -> int:
     """End all secrets but the newest of each kind; returns how many."""
     newest = dict(store.public_ids(tenant_id))
@@ -62,7 +81,11 @@ def end_former(store: CredentialStore, tenant_id: int) -> int:
 def newest_sm2_key(store: CredentialStore, tenant_id: int) -> str | None:
     """The public key that verifies signatures now."""
     app_id = dict(store.public_ids(tenant_id)).get(SIGNING.name)
-    credential = None if app_id is None else store.signing(app_id)
+    return None if app_id is None else _sm2_key(store, app_id)
+
+
+def _sm2_key(store: CredentialStore, app_id: str) -> str | None:
+    credential = store.signing(app_id)
     return None if credential is None else credential.secrets[0].sm2_public_key
 
 
@@ -79,8 +102,9 @@ def _issue(
     kinds: Iterable[CredentialKind], make_sm2: bool, sm2_public_key: str | None,
     issue_one: IssueOne,
 ) -> Credentials:
+    chosen = list(kinds)
+    if SIGNING not in chosen:
+        return Credentials.of({kind: issue_one(kind, None) for kind in chosen})
     private, public = sm2.generate_key_pair() if make_sm2 else ("", sm2_public_key)
-    issued = {kind: issue_one(kind, public if kind is SIGNING else None) for kind in kinds}
-    if SIGNING not in issued:
-        return Credentials.of(issued)
+    issued = {kind: issue_one(kind, public if kind is SIGNING else None) for kind in chosen}
     return Credentials.of(issued, sm2_private_key=private, sm2_public_key=public or "")

@@ -67,6 +67,11 @@ class Counts:
     def plus(self, other: Counts) -> Counts:
         return Counts(*map(add, astuple(self), astuple(other)))
 
+    @property
+    def accepted(self) -> int:
+        """The calls that no limit refused."""
+        return self.charged + self.free + self.refunded
+
     def values(self) -> dict[str, int]:
         return asdict(self)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from api_shim.admin.audit import OPERATIONS as AUDIT
+from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.operation import AdminOperation
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *AUDIT,
+    *BATCHES,
 )

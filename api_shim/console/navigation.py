@@ -18,5 +18,6 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("Batches", "/console/batches"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

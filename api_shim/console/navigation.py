@@ -18,5 +18,7 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("System", "/console/system"),
+    Section("Documentation", "/console/docs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from api_shim.console.page import Page
-from api_shim.console.pages import audit, preferences
+from api_shim.console.pages import audit, documentation, preferences, system
 
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
     *audit.PAGES,
+    *system.PAGES,
+    *documentation.PAGES,
 )

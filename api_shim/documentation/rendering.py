@@ -32,9 +32,14 @@ class _ConsoleRenderer(RendererHTML):
         return "</table></div>\n"
 
     def fence(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
-        return f'<pre tabindex="0"><code>{escape(tokens[idx].content)}</code></pre>\n'
+        return _code(tokens[idx])
 
-    code_block = fence
+    def code_block(self, tokens: Sequence[Token], idx: int, *_: Any) -> str:
+        return _code(tokens[idx])
+
+
+def _code(token: Token) -> str:
+    return f'<pre tabindex="0"><code>{escape(token.content)}</code></pre>\n'
 
 
 _RENDERER = _ConsoleRenderer()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from api_shim.admin.system import SETTINGS, Nothing
+from api_shim.admin.operation import Nothing
+from api_shim.admin.system import SETTINGS
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
 from api_shim.requests import Reply

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from infra.cli.clocks import clock_check
 from infra.cli.findings import Check, Verdict
-from infra.cli.settings import variable
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.errors import MediaUnavailable
 from pipeline.media.open import open_location, open_media

@@ -13,10 +13,10 @@ from infra.cli.check_database import check_database
 from infra.cli.check_media import check_importing, check_journal, check_media
 from infra.cli.database import pack_here
 from infra.cli.findings import PATIENCE_S, Asked, Check, Verdict, judged, look
-from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import running_stack
 from pipeline.calibration.table import load_own_tables, load_table
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault

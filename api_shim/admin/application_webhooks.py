@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import msgspec
@@ -180,13 +179,13 @@ def resend_deliveries(services: AdminServices, _actor: Actor, given: Resend) -> 
 
 
 def _item(webhook: Webhook, counts: dict[DeliveryState, int]) -> WebhookItem:
-    shown = {
-        name: value for name, value in asdict(webhook).items()
-        if name not in ("id", "tenant_id", "on_jobs", "on_batches")
-    }
     return WebhookItem(
-        number=webhook.id, told_of=webhook.told_of, **shown,
-        **{state.value: counts.get(state, 0) for state in DeliveryState},
+        number=webhook.id, url=webhook.url, told_of=webhook.told_of,
+        created_at=webhook.created_at, failing_since=webhook.failing_since,
+        disabled_at=webhook.disabled_at, former_until=webhook.former_until,
+        waiting=counts.get(DeliveryState.WAITING, 0),
+        delivered=counts.get(DeliveryState.DELIVERED, 0),
+        dead=counts.get(DeliveryState.DEAD, 0),
     )
 
 

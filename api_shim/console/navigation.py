@@ -19,6 +19,7 @@ class Section:
 
 SECTIONS: tuple[Section, ...] = (
     Section("Batches", "/console/batches"),
+    Section("Applications", "/console/applications"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),

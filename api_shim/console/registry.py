@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    applications,
     audit,
     batches,
     documentation,
@@ -14,6 +15,7 @@ from api_shim.console.pages import (
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
     *audit.PAGES,
+    *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *documentation.PAGES,

@@ -93,6 +93,10 @@ class Caller:
         return sdk.AsyncClient(url, credentials)
 
 
+def opened(path: Path) -> Image.Image:
+    return Image.open(io.BytesIO(path.read_bytes()))
+
+
 class Importing:
     """A whole service that imports from a bucket."""
 
@@ -124,7 +128,8 @@ def service(
         ) as stack,
     ):
         stack.start_index()
-        stack.start(stages="decode,detect,embed,liveness,bulk", concurrency=1)
+        stack.start_worker(stages="bulk", concurrency=1)
+        stack.start(concurrency=1)
         yield Importing(stack, shared_minio, bucket)
 
 
@@ -167,7 +172,7 @@ def test_every_method(
 def look_at_pictures(client: Caller, photos: Path, test_data: Path) -> None:
     obama, biden = photos / "obama.jpg", (photos / "biden.jpg").read_bytes()
     (box,) = client.detect(obama).boxes
-    width, height = Image.open(obama).size
+    width, height = opened(obama).size
     assert 0 <= box.left < box.right <= width
     assert 0 <= box.top < box.bottom <= height
     assert len(client.detect(str(photos / "two_people.jpg")).boxes) == 2
@@ -264,7 +269,7 @@ def keep_people(client: Caller, photos: Path) -> None:
 
 def check_a_living_person(client: Caller, photos: Path) -> None:
     face = client.enrol_single(photos / "obama.jpg", name="Obama")
-    picture = np.asarray(Image.open(photos / "obama.jpg").convert("RGB"))[:, :, ::-1]
+    picture = np.asarray(opened(photos / "obama.jpg").convert("RGB"))[:, :, ::-1]
     small = picture[: picture.shape[0] // 2 * 2, : picture.shape[1] // 2 * 2]
     clip = encoded([np.ascontiguousarray(small)] * 12, fps=12)
     verdict = client.living(face.face_id, clip, action="mouth")
@@ -326,7 +331,8 @@ def test_a_job_that_nobody_runs(
     job = client.submit(operations.detect(photo))
 
     status = client.of(job.status())
-    assert (status.state, status.stage, status.position) == ("queued", "decode", 0)
+    assert (status.state, status.stage) == ("queued", "decode")
+    assert status.position is not None
     with pytest.raises(sdk.TimedOut, match="queued at decode") as caught:
         client.of(job.wait(timeout=0.2))
     assert caught.value.job_id == job.id
@@ -388,7 +394,7 @@ def test_the_example_that_frames_faces(service: Importing, photos: Path, tmp_pat
     said = run("boxes.py", photo, target, env=environment(service.stack, tenant))
 
     assert len(said.splitlines()) == 2
-    drawn, plain = Image.open(target).convert("RGB"), Image.open(photo).convert("RGB")
+    drawn, plain = opened(target).convert("RGB"), opened(photo).convert("RGB")
     assert drawn.size == plain.size
     changed = (np.asarray(drawn) != np.asarray(plain)).any(axis=2)
     assert (np.asarray(drawn)[changed] == (0, 255, 0)).all(axis=1).mean() > 0.5
@@ -408,7 +414,7 @@ def test_the_example_that_finds_people(service: Importing, photos: Path, tmp_pat
     assert "blank.png: refused, FACE_NOT_FOUND" in first
     assert "obama.jpg: enrolled already" in second
     assert first.splitlines()[-1] == second.splitlines()[-1] == "100.0 obama.jpg"
-    assert Image.open(target).size == (160, 180)
+    assert opened(target).size == (160, 180)
 
 
 def test_the_example_that_compares_a_folder(
@@ -423,7 +429,7 @@ def test_the_example_that_compares_a_folder(
     scores = {tuple(line.split()[1:]): float(line.split()[0]) for line in said.splitlines()}
     assert scores["obama.jpg", "same.jpg"] > 99
     assert scores["obama.jpg", "biden.jpg"] < 80
-    assert Image.open(target).size == (270, 270)
+    assert opened(target).size == (270, 270)
 
 
 def test_the_example_that_watches_a_batch(
@@ -438,7 +444,7 @@ def test_the_example_that_watches_a_batch(
     lines = said.splitlines()
     assert f"[{'#' * 40}] 2 of 2 done" in lines
     assert lines[-1].startswith("new/bad.jpg: not_a_picture")
-    halves = np.asarray(Image.open(target).convert("RGB"))[20]
+    halves = np.asarray(opened(target).convert("RGB"))[20]
     assert tuple(halves[100]) == (0, 128, 0)
     assert tuple(halves[500]) == (255, 0, 0)
 
@@ -474,7 +480,7 @@ def test_the_wheel_in_an_empty_environment(
     where = carry_out([python, "-I", "-c", WHERE], env=alone, cwd=tmp_path)
 
     assert len(said.splitlines()) == 2
-    assert Image.open(target).format == "PNG"
+    assert opened(target).format == "PNG"
     place, typed, service_there, version = where.split()
     assert Path(place).is_relative_to(empty)
     assert (typed, service_there, version) == ("True", "None", sdk.__version__)

@@ -17,7 +17,8 @@ def main(photo: str, target: str) -> None:
     with Client.from_environment() as client:
         boxes = client.detect(photo).boxes
     # Boxes are those of the upright picture.
-    picture = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
+    with Image.open(photo) as opened:
+        picture = ImageOps.exif_transpose(opened).convert("RGB")
     pen, width = ImageDraw.Draw(picture), max(picture.width // 300, 2)
     for number, box in enumerate(boxes, 1):
         frame = (box.left, box.top, box.right - 1, box.bottom - 1)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from api_shim.admin.audit import OPERATIONS as AUDIT
+from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
+from api_shim.admin.overview import OPERATIONS as OVERVIEW
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
+    *OVERVIEW,
+    *JOBS,
     *AUDIT,
 )

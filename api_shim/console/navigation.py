@@ -18,5 +18,7 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("Overview", "/console"),
+    Section("Jobs", "/console/jobs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

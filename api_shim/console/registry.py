@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from api_shim.console.page import Page
-from api_shim.console.pages import audit, preferences
+from api_shim.console.pages import audit, jobs, overview, preferences
 
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
+    *overview.PAGES,
+    *jobs.PAGES,
     *audit.PAGES,
 )

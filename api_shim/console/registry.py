@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from api_shim.console.page import Page
-from api_shim.console.pages import audit, jobs, overview, preferences
+from api_shim.console.pages import (
+    audit,
+    batches,
+    documentation,
+    jobs,
+    overview,
+    preferences,
+    system,
+)
 
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
     *overview.PAGES,
     *jobs.PAGES,
     *audit.PAGES,
+    *batches.PAGES,
+    *system.PAGES,
+    *documentation.PAGES,
 )

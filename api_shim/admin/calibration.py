@@ -91,7 +91,7 @@ def show(services: AdminServices, _actor: Actor, given: CalibrationQuery) -> Cal
     """Raises ``NotFound``, ``ConfigurationError`` for an unreadable table."""
     tenant = services.tenant(given.application) if given.application else None
     pinned = services.service.pinned_pack()
-    tables = _Tables() if pinned is None else _load(services, pinned, tenant and tenant.id)
+    tables = _Tables() if pinned is None else _load(services, pinned, tenant.id if tenant else None)
     advice: list[AdvisedScore] = []
     records = services.service.records
     if tables.served is not None and (tenant or given.faces):

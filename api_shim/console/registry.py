@@ -6,6 +6,7 @@ from api_shim.console.page import Page
 from api_shim.console.pages import (
     audit,
     batches,
+    calibration,
     documentation,
     jobs,
     overview,
@@ -20,5 +21,6 @@ PAGES: tuple[Page, ...] = (
     *audit.PAGES,
     *batches.PAGES,
     *system.PAGES,
+    *calibration.PAGES,
     *documentation.PAGES,
 )

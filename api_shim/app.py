@@ -10,8 +10,11 @@ from typing import Any
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api_shim.admin.operation import AdminServices
+from api_shim.admin.routes import admin_routes
 from api_shim.asgi import RequestIds, call_from_scope, problem, to_response
 from api_shim.batches.handlers import batch_routes
+from api_shim.console.routes import console_routes
 from api_shim.cross_origin import CrossOriginSharing, read_origins
 from api_shim.dialects.base import Dialect, Endpoint
 from api_shim.dialects.registry import PACKAGES, make_dialects
@@ -75,6 +78,7 @@ class Shim:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        self._service.readiness.attach(asyncio.get_running_loop())
         self._service.admission.start()
         self._service.heartbeat.start()
         waiting = asyncio.create_task(self._service.waiters.run())
@@ -100,6 +104,9 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
         **health_routes(service),
         **references(dialects.values()),
     }
+    if service.settings.console:
+        services = AdminServices(service, dialects)
+        own |= {**admin_routes(services), **console_routes(services)}
     named = {path: Named(application, path) for path, application in own.items()}
     applications: dict[str, ASGIApp] = {**documented, **named}
     return [Route(path, application) for path, application in applications.items()]

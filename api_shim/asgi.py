@@ -25,7 +25,8 @@ REQUEST_ID = "faceline.request_id"
 # Seconds that a 202 or 503 asks the client to wait.
 POLL_AFTER_S = 1
 
-# Of every response: caches must not store it, and browsers must not guess its type.
+# Of every response that does not say otherwise: caches must not store it, and browsers must not
+# guess its type.
 COMMON_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 # A request id that the client chose is kept if it is harmless in logs and headers.
@@ -112,8 +113,10 @@ class RequestIds:
 
         async def send_named(message: Message) -> None:
             if message["type"] == "http.response.start":
-                named = (b"x-request-id", request_id.encode())
-                message["headers"] = [*message.get("headers", ()), named, *COMMON_HEADERS]
+                given = list(message.get("headers", ()))
+                names = {name for name, _ in given}
+                common = [each for each in COMMON_HEADERS if each[0] not in names]
+                message["headers"] = [*given, (b"x-request-id", request_id.encode()), *common]
             await send(message)
 
         await self._app(scope, receive, send_named)

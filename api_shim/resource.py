@@ -16,10 +16,12 @@ from pipeline import errors
 from pipeline.errors import FaceError
 
 STATUSES: dict[type[FaceError], int] = {
+    errors.Unavailable: 503,
     errors.BadCredentials: 401,
     errors.CredentialExpired: 401,
     errors.TenantNotFound: 401,
     errors.NotPermitted: 403,
+    errors.CrossSiteRequest: 403,
     errors.ConfigurationError: 403,
     errors.LimitReached: 429,
     errors.IdempotencyConflict: 409,
@@ -65,13 +67,18 @@ class Resource:
             return error_reply(error)
 
 
+def error_status(error: Exception) -> int:
+    """The HTTP status of an error."""
+    return next((STATUSES[kind] for kind in STATUSES if isinstance(error, kind)), 500)
+
+
 def error_reply(error: Exception) -> Reply:
     """The reply to an error. An error without a status is an internal one, of which the
     client learns nothing."""
+    status = error_status(error)
     if isinstance(error, errors.Unavailable):
         headers = {"Retry-After": str(asgi.POLL_AFTER_S)}
-        return asgi.problem(503, error.code, type(error)().message, headers)
-    for kind, status in STATUSES.items():
-        if isinstance(error, kind):
-            return asgi.problem(status, error.code, error.message, retry_headers(error))
+        return asgi.problem(status, error.code, type(error)().message, headers)
+    if isinstance(error, FaceError) and status != 500:
+        return asgi.problem(status, error.code, error.message, retry_headers(error))
     return asgi.problem(500, FaceError.code, "Internal error.")

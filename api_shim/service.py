@@ -39,6 +39,8 @@ from pipeline.jobs.store import JobStore
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
+from pipeline.operators.audit import AuditLog
+from pipeline.operators.store import OperatorStore
 from pipeline.tracing.open import open_tracer
 from workers.clocks import ClockWatch
 from workers.dispatch import Dispatcher
@@ -70,25 +72,27 @@ class Service:
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self.settings = settings
-        self._engine = open_engine(settings.sql_url, durable=True)
-        clock = database_clock(self._engine, clock)
-        tenant_keys = open_keys(settings, self._engine)
-        self.jobs = JobStore(self._engine, clock, tenant_keys)
+        self.engine = open_engine(settings.sql_url, durable=True)
+        clock = database_clock(self.engine, clock)
+        tenant_keys = open_keys(settings, self.engine)
+        self.jobs = JobStore(self.engine, clock, tenant_keys)
         vault = open_vault(settings)
-        self.tenants = TenantStore(self._engine, vault, clock)
-        self.media = open_media(settings, tenant_keys)
-        self.readiness = Readiness(self._engine, self.media, vault)
-        self.batches = BatchStore(self._engine, clock, tenant_keys)
+        self.tenants = TenantStore(self.engine, vault, clock)
+        self.media = open_media(settings, tenant_keys, self.engine)
+        self.readiness = Readiness(self.engine, self.media, vault)
+        self.batches = BatchStore(self.engine, clock, tenant_keys)
+        self.operators = OperatorStore(self.engine, clock)
+        self.audit = AuditLog(self.engine, clock)
         self.records = RecordStores(
-            self._engine, self.tenants, self.jobs, self.media, clock,
-            open_journal(settings, self._engine, vault, clock),
+            self.engine, self.tenants, self.jobs, self.media, clock,
+            open_journal(settings, self.engine, vault, clock),
         )
         self.admission = AdmissionControl(
-            UsageStore(self._engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
+            UsageStore(self.engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
             show_tenants=settings.metrics_tenants,
         )
         self.acceptance = JobAcceptance(
-            settings, self.jobs, self.media, ChangeLog(self._engine), self.records.challenges,
+            settings, self.jobs, self.media, ChangeLog(self.engine), self.records.challenges,
             clock,
         )
         self.threads = ThreadPools()
@@ -110,7 +114,7 @@ class Service:
         self.dispatcher.close()
         self._notifier.close()
         self.tracer.close()
-        self._engine.dispose()
+        self.engine.dispose()
 
     def publish_job(self, job: Job) -> None:
         """Send the job's message without waiting for the broker. The reconciler resends
@@ -127,7 +131,7 @@ class Service:
 
     def pinned_pack(self) -> PinnedPack | None:
         """The deployment's pack. Raises ``DatabaseUnavailable``."""
-        return pinned_pack(self._engine)
+        return pinned_pack(self.engine)
 
     def attachments(self, media: Iterable[str]) -> dict[str, bytes]:
         """The stored pictures under these keys, without those deleted since. Raises

@@ -20,7 +20,7 @@
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
     |   |-- ReceiptNotFound
-    |   |-- WebhookNotFound     |-- DeliveryNotFound
+    |   |-- WebhookNotFound     |-- DeliveryNotFound   |-- OperatorNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
@@ -274,6 +274,10 @@ class CollectionNotFound(NotFound):
 
 class BatchNotFound(NotFound):
     """No such batch."""
+
+
+class OperatorNotFound(NotFound):
+    """There is no such operator."""
 
 
 class WebhookNotFound(NotFound):

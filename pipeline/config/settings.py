@@ -301,6 +301,8 @@ class Settings(BaseSettings):
     """Address that the shim listens on."""
     port: int = Field(8600, ge=0, le=65535)
     """Port that the shim listens on."""
+    console: bool = True
+    """Serve the console at `/console` and the operators' API at `/admin`."""
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~%!$&'()*+;=:@-]+)*/?$")
     """Path under which a proxy shows the service, such as `/face`; it begins every link. Whether
     the proxy removes it from requests does not matter."""

@@ -272,6 +272,10 @@ jobs = Table(
     Index("ix_jobs_finished_at", "finished_at"),
     # Waiting out a pause: few, while jobs that never paused are many.
     _partial_index("ix_jobs_paused", "not_before > 0", "not_before"),
+    # For operators' lists: of an application, those with an error, that of a request.
+    Index("ix_jobs_tenant_id_seq", "tenant_id", "seq"),
+    _partial_index("ix_jobs_errors", "error_code IS NOT NULL", "seq", "error_code"),
+    Index("ix_jobs_request_id", "request_id"),
     sqlite_autoincrement=True,
 )
 
@@ -682,3 +686,73 @@ webhook_deliveries = Table(
     sqlite_autoincrement=True,
 )
 """The outbox: what webhooks are told, written in the transaction in which it happens."""
+
+# Operators -----------------------------------------------------------------------------
+
+operators = Table(
+    "operators",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    Column("name", String(128), nullable=False, unique=True),
+    # "viewer", "operator", "administrator" (pipeline/operators/model.py)
+    Column("role", String(16), nullable=False),
+    # Whether pictures of people are shown.
+    Column("sees_faces", Boolean, nullable=False),
+    # Argon2id, in its own text form; null: signs in by a link or at an identity provider.
+    Column("password", Text, nullable=True),
+    # Of time-based one-time passwords, encrypted under the master key; null: none are asked.
+    Column("totp_secret", LargeBinary, nullable=True),
+    # The step of the last one-time password that was taken: each is taken once.
+    Column("totp_step", BigInteger, nullable=True),
+    # Issuer and subject of an identity provider.
+    Column("identity", String(400), nullable=True, unique=True),
+    # Wrong passwords since the last good one, and until when none is looked at.
+    *_counters("failures", kind=Integer),
+    Column("locked_until", Float, nullable=False, server_default=text("0")),
+    Column("created_at", Float, nullable=False),
+    Column("disabled_at", Float, nullable=True),
+    sqlite_autoincrement=True,
+)
+"""The accounts of the console and of ``/admin``."""
+
+operator_sessions = Table(
+    "operator_sessions",
+    METADATA,
+    # SHA-256 of the token, which only its bearer has.
+    Column("id", String(64), primary_key=True),
+    _reference("operator_id", "operators.id", index=True),
+    # The name of a program's token; null: a person's session.
+    Column("program", String(128), nullable=True),
+    *_required(Float, "created_at", "seen_at", "expires_at"),
+)
+"""Who is signed in."""
+
+sign_in_links = Table(
+    "sign_in_links",
+    METADATA,
+    # SHA-256 of the token in the link.
+    Column("id", String(64), primary_key=True),
+    _reference("operator_id", "operators.id", index=True),
+    *_required(Float, "created_at", "expires_at"),
+)
+"""Links that sign an operator in once."""
+
+audit_log = Table(
+    "audit_log",
+    METADATA,
+    Column("seq", BigId, primary_key=True),
+    Column("at", Float, nullable=False, index=True),
+    # Names, not references: entries outlive what they name.
+    Column("operator", String(128), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("application", String(128), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("host", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    # "done", the code of an error, or empty while it goes on and where its process died
+    Column("outcome", String(64), nullable=False),
+    Index(None, "operator", "seq"),
+    Index(None, "action", "seq"),
+    sqlite_autoincrement=True,
+)
+"""Each look at a person and each change, by whom and when."""

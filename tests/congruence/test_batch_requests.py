@@ -37,7 +37,7 @@ class Web:
         self.app = Shim(settings)
         service = self.app._service
         self.batches: BatchStore = service.batches
-        self.tenants = TenantStore(service._engine, open_vault(settings))
+        self.tenants = TenantStore(service.engine, open_vault(settings))
         self.media = open_media(settings)
         self.one, self.other = (self.tenants.create(name).id for name in ("one", "other"))
         service.records.collections.create(self.one, "1", "staff")

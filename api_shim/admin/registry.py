@@ -1,0 +1,24 @@
+"""All operations of ``/admin``, area by area."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_shim.admin.audit import OPERATIONS as AUDIT
+from api_shim.admin.batches import OPERATIONS as BATCHES
+from api_shim.admin.calibration import OPERATIONS as CALIBRATION
+from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
+from api_shim.admin.jobs import OPERATIONS as JOBS
+from api_shim.admin.operation import AdminOperation
+from api_shim.admin.overview import OPERATIONS as OVERVIEW
+from api_shim.admin.system import OPERATIONS as SYSTEM
+
+OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
+    *OVERVIEW,
+    *JOBS,
+    *AUDIT,
+    *CALIBRATION,
+    *DOCUMENTATION,
+    *SYSTEM,
+    *BATCHES,
+)

@@ -1,0 +1,1 @@
+"""``/console``: the service in a browser, for operators."""

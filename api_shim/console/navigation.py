@@ -1,0 +1,27 @@
+"""The console's navigation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.operators.model import OperatorRole
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An entry, for operators of a role and those above it. ``title`` is English; the texts
+    translate it."""
+
+    title: str
+    path: str
+    role: OperatorRole = OperatorRole.VIEWER
+
+
+SECTIONS: tuple[Section, ...] = (
+    Section("Overview", "/console"),
+    Section("Jobs", "/console/jobs"),
+    Section("Batches", "/console/batches"),
+    Section("System", "/console/system"),
+    Section("Documentation", "/console/docs"),
+    Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
+)

@@ -1,0 +1,1 @@
+"""The console and ``/admin``, by HTTP and in a browser."""

@@ -297,7 +297,8 @@ def enrol_a_batch(
     client: Caller, service: Importing, tenant: Credentials, photos: Path
 ) -> None:
     service.put(tenant, "ada.jpg", (photos / "obama.jpg").read_bytes())
-    items = [sdk.BatchSource("ada.jpg", name="Ada", external_id="7"), "gone.jpg"]
+    ada = sdk.BatchSource("ada.jpg", name="Ada", external_id="7")
+    items: list[sdk.BatchSource | str] = [ada, "gone.jpg"]
     operation = operations.start_batch(items, faces="one")
     batch = client.run(operation)
     assert client.run(operation).id == batch.id
@@ -384,7 +385,7 @@ def run(name: str, *arguments: Path | str, **options: Any) -> str:
         timeout=PROGRAM_S, check=False, **options,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def test_the_example_that_frames_faces(service: Importing, photos: Path, tmp_path: Path) -> None:
@@ -501,4 +502,4 @@ def carry_out(command: list[Any], **options: Any) -> str:
         command, capture_output=True, text=True, timeout=PROGRAM_S, check=False, **options
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    return str(done.stdout)

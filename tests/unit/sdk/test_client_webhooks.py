@@ -122,6 +122,7 @@ def test_the_example_that_receives_webhooks() -> None:
         text=True, env={**os.environ, "WEBHOOK_SECRET": secret, "PYTHONPATH": str(SDK)},
     )
     with process:
+        assert process.stdout is not None
         url = f"http://127.0.0.1:{process.stdout.readline().split()[-1]}/hook"
         data = event("webhook.test", {"webhook_id": 1})
         signed = signed_headers([secret], "msg_1", time.time(), data)

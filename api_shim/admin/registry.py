@@ -6,12 +6,18 @@ from typing import Any
 
 from api_shim.admin.audit import OPERATIONS as AUDIT
 from api_shim.admin.batches import OPERATIONS as BATCHES
+from api_shim.admin.calibration import OPERATIONS as CALIBRATION
 from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
+from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
+from api_shim.admin.overview import OPERATIONS as OVERVIEW
 from api_shim.admin.system import OPERATIONS as SYSTEM
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
+    *OVERVIEW,
+    *JOBS,
     *AUDIT,
+    *CALIBRATION,
     *DOCUMENTATION,
     *SYSTEM,
     *BATCHES,

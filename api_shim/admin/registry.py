@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from api_shim.admin.audit import OPERATIONS as AUDIT
+from api_shim.admin.collections import OPERATIONS as COLLECTIONS
+from api_shim.admin.enrolment import OPERATIONS as ENROLMENT
+from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
+from api_shim.admin.gallery import OPERATIONS as GALLERY
 from api_shim.admin.operation import AdminOperation
+from api_shim.admin.receipts import OPERATIONS as RECEIPTS
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
+    *GALLERY,
+    *COLLECTIONS,
+    *ENROLMENT,
+    *FACE_SEARCH,
+    *RECEIPTS,
     *AUDIT,
 )

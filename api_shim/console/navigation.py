@@ -18,5 +18,6 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("Gallery", "/console/gallery"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

@@ -24,6 +24,9 @@ SIGN_IN = "/console/sign-in"
 
 CSRF_FIELD = "csrf"
 
+SEVERAL = "photos"
+"""The field of a form that takes several files."""
+
 Handler = Callable[[Call, Receive], Awaitable[Reply]]
 
 
@@ -92,6 +95,8 @@ def _with_form(view: View) -> View:
     """Raises ``InvalidParameter``."""
     call = view.call
     if call.media_type == MULTIPART:
-        form = read_multipart(call.body, call.headers.get("content-type", ""))
-        return replace(view, fields=form.fields, files=form.files)
+        form = read_multipart(call.body, call.headers.get("content-type", ""), several=SEVERAL)
+        return replace(
+            view, fields=form.fields, files=form.files, several=tuple(form.several)
+        )
     return replace(view, fields=read_form(call.body))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from api_shim.admin.audit import OPERATIONS as AUDIT
+from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.collections import OPERATIONS as COLLECTIONS
+from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
 from api_shim.admin.enrolment import OPERATIONS as ENROLMENT
 from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
 from api_shim.admin.gallery import OPERATIONS as GALLERY
 from api_shim.admin.operation import AdminOperation
 from api_shim.admin.receipts import OPERATIONS as RECEIPTS
+from api_shim.admin.system import OPERATIONS as SYSTEM
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *GALLERY,
@@ -19,4 +22,7 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *FACE_SEARCH,
     *RECEIPTS,
     *AUDIT,
+    *DOCUMENTATION,
+    *SYSTEM,
+    *BATCHES,
 )

@@ -19,5 +19,8 @@ class Section:
 
 SECTIONS: tuple[Section, ...] = (
     Section("Gallery", "/console/gallery"),
+    Section("Batches", "/console/batches"),
+    Section("System", "/console/system"),
+    Section("Documentation", "/console/docs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from api_shim.console.page import Page
 from api_shim.console.pages import (
     audit,
+    batches,
     collections,
+    documentation,
     enrolment,
     face_search,
     gallery,
     preferences,
     receipts,
+    system,
 )
 
 PAGES: tuple[Page, ...] = (
@@ -21,4 +24,7 @@ PAGES: tuple[Page, ...] = (
     *face_search.PAGES,
     *receipts.PAGES,
     *audit.PAGES,
+    *batches.PAGES,
+    *system.PAGES,
+    *documentation.PAGES,
 )

@@ -24,9 +24,6 @@ SIGN_IN = "/console/sign-in"
 
 CSRF_FIELD = "csrf"
 
-SEVERAL = "photos"
-"""The field of a form that takes several files."""
-
 Handler = Callable[[Call, Receive], Awaitable[Reply]]
 
 
@@ -95,8 +92,6 @@ def _with_form(view: View) -> View:
     """Raises ``InvalidParameter``."""
     call = view.call
     if call.media_type == MULTIPART:
-        form = read_multipart(call.body, call.headers.get("content-type", ""), several=SEVERAL)
-        return replace(
-            view, fields=form.fields, files=form.files, several=tuple(form.several)
-        )
+        form = read_multipart(call.body, call.headers.get("content-type", ""), several=True)
+        return replace(view, fields=form.fields, files=form.files, uploads=form.uploads)
     return replace(view, fields=read_form(call.body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePosixPath
 from typing import Literal, cast
 
@@ -26,6 +27,7 @@ from api_shim.console.pages.gallery import (
 from api_shim.console.pages.reasons import explain
 from api_shim.requests import Reply
 from pipeline.errors import InvalidParameter, MissingParameter
+from pipeline.identifiers import escape_controls
 from pipeline.operators.model import OperatorRole
 
 ENROL = f"{ROOT}/enrol"
@@ -43,9 +45,10 @@ def show(view: View) -> Reply:
 
 def enrol(view: View) -> Reply:
     application = field(view, "application")
-    if not view.several:
+    photos = [each for each in view.uploads if each.name == "photos"]
+    if not photos:
         raise MissingParameter(view.texts.gettext("Choose at least one photo."))
-    if len(view.several) > MOST_PHOTOS:
+    if len(photos) > MOST_PHOTOS:
         raise InvalidParameter(
             view.texts.gettext("Send at most {} photos at once.").format(MOST_PHOTOS)
         )
@@ -56,15 +59,20 @@ def enrol(view: View) -> Reply:
         application=application,
         photos=[
             PhotoToEnrol(
-                image=each.data, file=each.filename[:255],
-                name=view.fields.get("name") or PurePosixPath(each.filename).stem[:255],
+                image=each.data, file=_file_name(each.filename),
+                name=view.fields.get("name") or PurePosixPath(_file_name(each.filename)).stem,
             )
-            for each in view.several
+            for each in photos
         ],
         faces=cast("Literal['one', 'largest', 'all']", faces), gate="gate" in view.fields,
         collections=chosen(view, COLLECTION_FIELD),
     ))
     return _page(view, application, found)
+
+
+def _file_name(sent: str) -> str:
+    """A file's name without folders and control characters."""
+    return escape_controls(re.split(r"[/\\]", sent)[-1])[:255]
 
 
 def _page(view: View, application: str, found: PhotoStates) -> Reply:

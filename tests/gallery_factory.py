@@ -29,7 +29,6 @@ from pipeline.gallery.records import (
 )
 from pipeline.gallery.replace_face import replace_face
 from pipeline.gallery.writer import lock_tenant
-from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import Box, Embedding, VectorModel
 from tests.job_factory import Clock
@@ -53,7 +52,7 @@ class TenantGallery:
     """
 
     def __init__(
-        self, engine: Engine, tenant: int, media: MediaStore, clock: Clock
+        self, engine: Engine, tenant: int, media: DirectoryStore, clock: Clock
     ) -> None:
         self.engine = engine
         self.tenant = tenant

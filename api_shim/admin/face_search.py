@@ -34,7 +34,7 @@ class SearchedFaceQuery(msgspec.Struct, frozen=True, kw_only=True):
     job_id: Annotated[str, msgspec.Meta(max_length=32)]
 
 
-class FoundFace(msgspec.Struct, frozen=True, kw_only=True):
+class GalleryHit(msgspec.Struct, frozen=True, kw_only=True):
     """A hit. ``confidence`` (0 to 1) stands for ``false_match_rate``: the share of other people
     who score as high; 0 for the same picture, None above one in ten. ``collections`` are the
     keys of those whose score it exceeds, ``below`` of the others."""
@@ -47,7 +47,7 @@ class FoundFace(msgspec.Struct, frozen=True, kw_only=True):
     below: list[str]
 
 
-class FaceSearch(msgspec.Struct, frozen=True, kw_only=True):
+class GallerySearch(msgspec.Struct, frozen=True, kw_only=True):
     """A search. ``state`` is that of its job; ``code``, ``reason`` and ``message`` say why it
     failed; ``people`` is how many faces the photo has, ``quality`` (0 to 1) that of the one
     looked for; ``hits`` are the best first."""
@@ -60,10 +60,10 @@ class FaceSearch(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     people: int = 0
     quality: float | None = None
-    hits: list[FoundFace] = []
+    hits: list[GalleryHit] = []
 
 
-def search_face(services: AdminServices, actor: Actor, given: FaceToFind) -> FaceSearch:
+def search_face(services: AdminServices, actor: Actor, given: FaceToFind) -> GallerySearch:
     tenant = services.tenant(given.application)
     for key in given.collections:
         services.service.records.collections.get(tenant.id, checked(key))
@@ -75,17 +75,17 @@ def search_face(services: AdminServices, actor: Actor, given: FaceToFind) -> Fac
 
 def show_search(
     services: AdminServices, _actor: Actor, given: SearchedFaceQuery
-) -> FaceSearch:
+) -> GallerySearch:
     job = services.service.jobs.read.get(services.tenant(given.application).id, given.job_id)
     if job.operation != SEARCH.operation:
         raise JobNotFound
     return _answer(job)
 
 
-def _answer(job: Job) -> FaceSearch:
+def _answer(job: Job) -> GallerySearch:
     result, error = job.result or {}, job.error or {}
     found = [face for picture in result.get("pictures", ()) for face in picture["faces"]]
-    return FaceSearch(
+    return GallerySearch(
         job_id=job.id, state=job.state.value, ended=job.ended, code=job.error_code or "",
         reason=error.get("reason") or "", message=error.get("message") or "",
         people=len(found), quality=found[0].get("quality", {}).get("score") if found else None,
@@ -93,10 +93,10 @@ def _answer(job: Job) -> FaceSearch:
     )
 
 
-def _hit(hit: dict[str, Any]) -> FoundFace:
+def _hit(hit: dict[str, Any]) -> GalleryHit:
     confidence = hit["confidence"]
     passed = {each["key"]: 100 * confidence > each["score"] for each in hit["collections"]}
-    return FoundFace(
+    return GalleryHit(
         id=hit["id"], name=hit["name"], confidence=confidence,
         false_match_rate=fmr_at(confidence),
         collections=[key for key, good in passed.items() if good],
@@ -107,11 +107,11 @@ def _hit(hit: dict[str, Any]) -> FoundFace:
 SEARCH_FACE = AdminOperation(
     "gallery.search", "POST", "/gallery/search",
     "Look for the largest face of a photo in a gallery: starts a job.", OperatorRole.VIEWER,
-    FaceToFind, FaceSearch, search_face, shows_faces=True, carries=BodyKind.PICTURES,
+    FaceToFind, GallerySearch, search_face, shows_faces=True, carries=BodyKind.PICTURES,
 )
 SHOW_SEARCH = AdminOperation(
     "gallery.found", "GET", "/gallery/search/{job_id}", "What a search has found so far.",
-    OperatorRole.VIEWER, SearchedFaceQuery, FaceSearch, show_search,
+    OperatorRole.VIEWER, SearchedFaceQuery, GallerySearch, show_search,
 )
 
 OPERATIONS = (SEARCH_FACE, SHOW_SEARCH)

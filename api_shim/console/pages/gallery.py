@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from api_shim.admin.collections import LIST_COLLECTIONS, CollectionsQuery
 from api_shim.admin.enrolment import ENROL_PHOTOS
 from api_shim.admin.face_search import SEARCH_FACE
@@ -46,7 +48,7 @@ def show_faces(view: View) -> Reply:
     )
 
 
-def gallery_page(view: View, template: str, application: str, **values: object) -> Reply:
+def gallery_page(view: View, template: str, application: str, **values: Any) -> Reply:
     """A page about one gallery."""
     return render(
         view, template, application=application, sees=view.permits(SHOW_CUTOUT),

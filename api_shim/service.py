@@ -82,7 +82,7 @@ class Service:
         self.jobs = JobStore(self.engine, clock, tenant_keys)
         vault = open_vault(settings)
         self.tenants = TenantStore(self.engine, vault, clock)
-        self.media = open_media(settings, tenant_keys)
+        self.media = open_media(settings, tenant_keys, self.engine)
         self.readiness = Readiness(self.engine, self.media, vault)
         self.batches = BatchStore(self.engine, clock, tenant_keys)
         self.operators = OperatorStore(self.engine, clock)

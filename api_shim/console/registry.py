@@ -6,11 +6,14 @@ from api_shim.console.page import Page
 from api_shim.console.pages import (
     audit,
     batches,
+    calibration,
     collections,
     documentation,
     enrolment,
     face_search,
     gallery,
+    jobs,
+    overview,
     preferences,
     receipts,
     system,
@@ -18,6 +21,8 @@ from api_shim.console.pages import (
 
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
+    *overview.PAGES,
+    *jobs.PAGES,
     *gallery.PAGES,
     *collections.PAGES,
     *enrolment.PAGES,
@@ -26,5 +31,6 @@ PAGES: tuple[Page, ...] = (
     *audit.PAGES,
     *batches.PAGES,
     *system.PAGES,
+    *calibration.PAGES,
     *documentation.PAGES,
 )

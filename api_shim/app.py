@@ -78,6 +78,7 @@ class Shim:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        self._service.readiness.attach(asyncio.get_running_loop())
         self._service.admission.start()
         self._service.heartbeat.start()
         waiting = asyncio.create_task(self._service.waiters.run())
@@ -101,7 +102,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
         **job_routes(service, dialects),
         **batch_routes(service),
         **health_routes(service),
-        **references(dialects.values()),
+        **references(dialects.values(), console=service.settings.console),
     }
     if service.settings.console:
         services = AdminServices(service, dialects)

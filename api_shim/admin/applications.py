@@ -15,7 +15,6 @@ from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantSummary
 from pipeline.encryption.data_keys import KeyState
 from pipeline.errors import InvalidParameter, NotFound, TenantNotFound
-from pipeline.gallery.galleries import GalleryStore
 from pipeline.metering.usage import Counts
 from pipeline.operators.model import OperatorRole
 
@@ -164,7 +163,7 @@ def delete_application(
 
 def _items(services: AdminServices, found: list[TenantSummary]) -> list[ApplicationItem]:
     service, ids = services.service, [each.tenant.id for each in found]
-    faces = GalleryStore(service.engine, service.media).face_counts(ids)
+    faces = service.records.galleries.face_counts(ids)
     calls = service.usage.totals(service.usage.today(), ids)
     return [_item(each, faces, calls) for each in found]
 

@@ -18,6 +18,9 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("Overview", "/console"),
+    Section("Jobs", "/console/jobs"),
+    Section("Gallery", "/console/gallery"),
     Section("Batches", "/console/batches"),
     Section("Applications", "/console/applications"),
     Section("System", "/console/system"),

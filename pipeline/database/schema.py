@@ -272,6 +272,10 @@ jobs = Table(
     Index("ix_jobs_finished_at", "finished_at"),
     # Waiting out a pause: few, while jobs that never paused are many.
     _partial_index("ix_jobs_paused", "not_before > 0", "not_before"),
+    # For operators' lists: of an application, those with an error, that of a request.
+    Index("ix_jobs_tenant_id_seq", "tenant_id", "seq"),
+    _partial_index("ix_jobs_errors", "error_code IS NOT NULL", "seq", "error_code"),
+    Index("ix_jobs_request_id", "request_id"),
     sqlite_autoincrement=True,
 )
 
@@ -368,6 +372,12 @@ faces = Table(
     Index(None, "image_ref"),
     sqlite_autoincrement=True,
 )
+# Names by their code points, so that a prefix is a range, whatever the database's language. SQLite
+# has this order in the index of names.
+Index(
+    "ix_faces_name_prefix", faces.c.tenant_id, faces.c.name, faces.c.id,
+    postgresql_ops={"name": "varchar_pattern_ops"},
+).ddl_if(dialect="postgresql")
 
 vectors = Table(
     "vectors",

@@ -64,6 +64,10 @@ class GalleryStore:
         query = select(faces.c.tenant_id, func.count()).where(faces.c.tenant_id.in_(tenant_ids))
         return dict(map(tuple, read_rows(self.engine, query.group_by(faces.c.tenant_id))))
 
+    def count_faces(self, tenant_id: int) -> int:
+        with reading(self.engine) as connection:
+            return _count(connection, faces, tenant_id)
+
     def export(self, tenant_id: int) -> Iterator[tuple[FaceRecord, list[Collection]]]:
         """Every face with its collections, in order of id, read in pages."""
 

@@ -270,7 +270,8 @@ def test_only_administrators_change_applications(
 
 def test_applications_are_listed_in_pages(idle_stack: Stack, console: ConsoleClient) -> None:
     made = [idle_stack.tenants.create(new_name()).name for _ in range(3)]
-    seen, after = [], 0
+    seen: list[str] = []
+    after: int | None = 0
     while after is not None:
         page = console.get("/admin/applications", params={"after": after, "limit": 2}).json()
         seen += [each["name"] for each in page["applications"]]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    application_limits,
+    application_settings,
+    application_webhooks,
     applications,
     audit,
     batches,
@@ -31,6 +34,9 @@ PAGES: tuple[Page, ...] = (
     *receipts.PAGES,
     *audit.PAGES,
     *applications.PAGES,
+    *application_limits.PAGES,
+    *application_webhooks.PAGES,
+    *application_settings.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

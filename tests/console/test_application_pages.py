@@ -27,7 +27,7 @@ from pipeline.operations import CALLED_OPERATIONS
 from pipeline.operators.model import OperatorRole
 from pipeline.webhooks.model import DeliveryState
 from pipeline.webhooks.store import WebhookStore
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.console.conftest import ConsoleClient, Shape, Visit, check_page, sign_in
 from tests.console.test_applications import (
     HOSTILE,
     admin_of,
@@ -38,6 +38,9 @@ from tests.console.test_applications import (
 from tests.databases import ONE_DATABASE
 from tests.secret_watch import WATCH
 from tests.stack import Stack
+from tests.waiting import TIMEOUT_S
+
+PATIENCE_MS = TIMEOUT_S * 1000
 
 
 @pytest.fixture
@@ -380,8 +383,12 @@ def test_only_administrators_change(
 # In a browser ----------------------------------------------------------------------------
 
 
+WALKED = [Shape("en", "light"), Shape("zh", "dark", phone=True)]
+"""Each language, theme and width once: the walk is long."""
+
+
 @ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", WALKED, ids=str)
 def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
     """Every page, and every action on it, as an administrator clicks them."""
     name = new_name(HOSTILE.replace("/", "|"))
@@ -467,7 +474,7 @@ def _click_webhooks(
     change("93.184.216.34", "disable")  # first, so that nothing is sent
     change("93.184.216.34", "test")
     page.locator("form[method=get] button").click()
-    expect(page.locator("#delivered")).to_contain_text("webhook.test")
+    expect(page.locator("#delivered")).to_contain_text("webhook.test", timeout=PATIENCE_MS)
     check_page(page)
     page.goto(back)
     page.locator("button[value=resend]").first.click()
@@ -479,7 +486,7 @@ def _click_settings(page: Page) -> None:
     first = page.locator("#samples pre").nth(1)
     before = first.inner_text()
     page.locator("#e_score").select_option("cosine")  # the script shows what it changes
-    expect(first).not_to_have_text(before)
+    expect(first).not_to_have_text(before, timeout=PATIENCE_MS)
     page.locator("button[value=face2-vendor]").click()
     check_page(page)
     assert page.locator("#e_locations").input_value() == "left_top"

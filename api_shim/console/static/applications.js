@@ -6,7 +6,8 @@ for (const form of document.querySelectorAll("form[data-preview]")) {
     const mine = ++latest;
     const fields = new FormData(form);
     fields.set("action", "preview");
-    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(fields) });
+    // Not form.action: that is the buttons of this name.
+    const answer = await fetch(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(fields) });
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById(form.dataset.preview);

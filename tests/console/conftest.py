@@ -106,9 +106,10 @@ SHAPES = [
 Visit = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium. Playwright occupies the thread's event loop: tests of other modules need
+    it."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
             executable_path=str(find_chromium()), args=["--no-sandbox", "--disable-gpu"],

@@ -20,6 +20,7 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("Overview", "/console"),
     Section("Jobs", "/console/jobs"),
+    Section("Gallery", "/console/gallery"),
     Section("Batches", "/console/batches"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),

@@ -137,6 +137,7 @@ def visit(browser: Browser, stack: Stack) -> Iterator[Visit]:
             viewport=PHONE if shape.phone else DESKTOP, locale=shape.language,
             base_url=stack.url,
         )
+        context.set_default_timeout(TIMEOUT_S * 1000)
         contexts.append(context)
         cookies = {
             SESSION_COOKIE: operators.open_session(operator.id), LANGUAGE_COOKIE: shape.language,

@@ -54,7 +54,8 @@ def render(view: View, template: str, status: int = 200, **values: Any) -> Reply
         view=view, texts=texts, _=texts.gettext, gettext=texts.gettext, ngettext=texts.ngettext,
         link=view.link, static=lambda name: view.link(f"/console/static/{static_name(name)}"),
         sections=SECTIONS, section_path=section_path, languages=LANGUAGES,
-        theme=theme if theme in THEMES else THEMES[0], session=view.session, csrf=lambda: _csrf_field(view), **values,
+        theme=theme if theme in THEMES else THEMES[0], session=view.session,
+        csrf=lambda: _csrf_field(view), **values,
     )
     headers = dict(HEADERS)
     if view.notice:

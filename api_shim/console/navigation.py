@@ -22,6 +22,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Jobs", "/console/jobs"),
     Section("Gallery", "/console/gallery"),
     Section("Batches", "/console/batches"),
+    Section("Applications", "/console/applications"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    applications,
     audit,
     batches,
     calibration,
@@ -29,6 +30,7 @@ PAGES: tuple[Page, ...] = (
     *face_search.PAGES,
     *receipts.PAGES,
     *audit.PAGES,
+    *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

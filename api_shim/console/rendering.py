@@ -13,7 +13,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from api_shim.console.navigation import SECTIONS
+from api_shim.console.navigation import SECTIONS, section_path
 from api_shim.console.page import NOTICE_COOKIE, THEME_COOKIE, View
 from api_shim.console.texts import LANGUAGES
 from api_shim.requests import Reply
@@ -63,8 +63,9 @@ def render_text(view: View, template: str, **values: Any) -> str:
     return _environment().get_template(template).render(
         view=view, texts=texts, _=texts.gettext, gettext=texts.gettext, ngettext=texts.ngettext,
         link=view.link, static=lambda name: view.link(f"/console/static/{static_name(name)}"),
-        sections=SECTIONS, languages=LANGUAGES, theme=theme if theme in THEMES else THEMES[0],
-        session=view.session, csrf=lambda: _csrf_field(view), **values,
+        sections=SECTIONS, section_path=section_path, languages=LANGUAGES,
+        theme=theme if theme in THEMES else THEMES[0], session=view.session,
+        csrf=lambda: _csrf_field(view), **values,
     )
 
 

@@ -343,6 +343,9 @@ def test_a_job_that_nobody_runs(
         client.of(job.wait())
     with pytest.raises(sdk.TimedOut):
         client.run(operations.detect(photo), timeout=0.2)
+    queued = client.submit(operations.detect(photo))
+    with pytest.raises(sdk.Conflict, match="not ended"):
+        client.evidence(queued.id)
 
 
 def test_strangers_are_refused(

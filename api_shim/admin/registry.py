@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from api_shim.admin.application_credentials import OPERATIONS as CREDENTIALS
+from api_shim.admin.application_limits import OPERATIONS as LIMITS
+from api_shim.admin.application_settings import OPERATIONS as APPLICATION_SETTINGS
+from api_shim.admin.application_webhooks import OPERATIONS as WEBHOOKS
+from api_shim.admin.applications import OPERATIONS as APPLICATIONS
 from api_shim.admin.audit import OPERATIONS as AUDIT
 from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.calibration import OPERATIONS as CALIBRATION
@@ -33,4 +38,9 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *SYSTEM,
     *BATCHES,
     *FINDINGS,
+    *APPLICATIONS,
+    *CREDENTIALS,
+    *LIMITS,
+    *WEBHOOKS,
+    *APPLICATION_SETTINGS,
 )

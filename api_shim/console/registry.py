@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    applications,
     audit,
     batches,
     calibration,
@@ -31,6 +32,7 @@ PAGES: tuple[Page, ...] = (
     *receipts.PAGES,
     *audit.PAGES,
     *findings.PAGES,
+    *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

@@ -89,7 +89,7 @@ def test_two_people_are_remembered_by_later_batches(harness: SearchHarness, desk
     harness.bring("Ann", 1, 1)
     harness.search()
     change, _ = desk.settle(Settlement.DISMISS)
-    assert desk.queue() == list_findings(harness.engine, harness.batch.id) == []
+    assert (desk.queue(), list_findings(harness.engine, harness.batch.id)) == ([], [])
     harness.reject_duplicates()
     harness.bring("ann ", 1, 2)
     search = harness.search()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -18,7 +20,7 @@ REASON_INDEX = "ix_batch_items_reason"
 REASON_STATISTICS = "1000000 100000 50000 5000 1"
 
 
-def _face(name: str, *, nullable: bool = False, **options: bool) -> sa.Column[int]:
+def _face(name: str, *, nullable: bool = False, **options: Any) -> sa.Column[int]:
     owner = sa.ForeignKey("faces.id", ondelete="CASCADE")
     return sa.Column(name, BIG_ID, owner, nullable=nullable, **options)
 

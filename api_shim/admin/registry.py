@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api_shim.admin.account import OPERATIONS as ACCOUNT
 from api_shim.admin.audit import OPERATIONS as AUDIT
 from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.calibration import OPERATIONS as CALIBRATION
@@ -14,6 +15,7 @@ from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
 from api_shim.admin.gallery import OPERATIONS as GALLERY
 from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
+from api_shim.admin.operators import OPERATIONS as OPERATORS
 from api_shim.admin.overview import OPERATIONS as OVERVIEW
 from api_shim.admin.receipts import OPERATIONS as RECEIPTS
 from api_shim.admin.system import OPERATIONS as SYSTEM
@@ -26,6 +28,8 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *ENROLMENT,
     *FACE_SEARCH,
     *RECEIPTS,
+    *ACCOUNT,
+    *OPERATORS,
     *AUDIT,
     *CALIBRATION,
     *DOCUMENTATION,

@@ -24,5 +24,6 @@ SECTIONS: tuple[Section, ...] = (
     Section("Batches", "/console/batches"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),
+    Section("Operators", "/console/operators", OperatorRole.ADMINISTRATOR),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    account,
     audit,
     batches,
     calibration,
@@ -13,9 +14,11 @@ from api_shim.console.pages import (
     face_search,
     gallery,
     jobs,
+    operators,
     overview,
     preferences,
     receipts,
+    sign_in,
     system,
 )
 
@@ -28,6 +31,9 @@ PAGES: tuple[Page, ...] = (
     *enrolment.PAGES,
     *face_search.PAGES,
     *receipts.PAGES,
+    *sign_in.PAGES,
+    *account.PAGES,
+    *operators.PAGES,
     *audit.PAGES,
     *batches.PAGES,
     *system.PAGES,

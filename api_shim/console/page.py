@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from api_shim.admin.operation import (
     Actor,
@@ -39,6 +39,8 @@ MAX_NOTICE = 300
 _INSIDE = re.compile(
     r"/console(?:/[\w.~%!$&'()*+,;=:@-]+)*/?(?:\?[\w.~%!$&'()*+,;=:@/?-]*)?", re.ASCII
 )
+# What stays as it is in an address that has its parts encoded already.
+_URL_SYNTAX = "/?&=%#+;:@,!$'()*~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,12 @@ class View:
 
     def home(self, wanted: str) -> str:
         """Where a browser goes that asks for ``wanted``: nowhere but into the console."""
-        return wanted if _INSIDE.fullmatch(wanted) else ROOT
+        encoded = quote(wanted, safe=_URL_SYNTAX)
+        return encoded if _INSIDE.fullmatch(encoded) else ROOT
 
     def redirect(self, path: str, notice: str = "", **query: object) -> Reply:
         """Answer a form: the browser goes to ``path``, which shows ``notice``."""
-        headers = {"Location": self.link(path, **query)}
+        headers = {"Location": quote(self.link(path, **query), safe=_URL_SYNTAX)}
         if notice:
             value = base64.urlsafe_b64encode(notice[:MAX_NOTICE].encode()).decode()
             headers["Set-Cookie"] = self.cookie(NOTICE_COOKIE, value, max_age=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from api_shim.console.page import Page
 from api_shim.console.pages import (
     account,
+    applications,
     audit,
     batches,
     calibration,
@@ -12,6 +13,7 @@ from api_shim.console.pages import (
     documentation,
     enrolment,
     face_search,
+    findings,
     gallery,
     jobs,
     operators,
@@ -35,6 +37,8 @@ PAGES: tuple[Page, ...] = (
     *account.PAGES,
     *operators.PAGES,
     *audit.PAGES,
+    *findings.PAGES,
+    *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

@@ -49,6 +49,7 @@ class ConsoleClient(requests.Session):
     def __init__(self, stack: Stack, token: str) -> None:
         super().__init__()
         self.url = stack.url
+        self.token = token
         self.csrf = csrf_token(token)
         self.headers[CSRF_HEADER] = self.csrf
         self.cookies.set(SESSION_COOKIE, sign_token(open_vault(stack.settings), token))

@@ -25,5 +25,12 @@ SECTIONS: tuple[Section, ...] = (
     Section("Applications", "/console/applications"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),
+    Section("Operators", "/console/operators", OperatorRole.ADMINISTRATOR),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )
+
+
+def section_path(path: str) -> str:
+    """The path of the section that a page belongs to, where one can go on after an error."""
+    inside = [each.path for each in SECTIONS if f"{path}/".startswith(f"{each.path}/")]
+    return max(inside, key=len, default="/console")

@@ -40,6 +40,8 @@ _HAS_ERROR = jobs.c.error_code.is_not(None)
 
 _NEWEST = jobs.c.seq.desc()
 
+_ENDS = select(func.min(jobs.c.seq)), select(func.max(jobs.c.seq))
+
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
@@ -151,8 +153,9 @@ def first_at(connection: Connection, moment: float) -> int:
     """The number of the first job that was accepted at ``moment`` (epoch seconds) or later; one
     above the last when there is none. Jobs are numbered in the order of their acceptance, so that
     this needs no index of times: some twenty look-ups."""
-    ends = connection.execute(select(func.min(jobs.c.seq), func.max(jobs.c.seq))).one()
-    low, high = int(ends[0] or 0), int(ends[1] or 0) + 1
+    # One query for both would go through the whole index on SQLite.
+    least, most = (connection.execute(query).scalar_one() or 0 for query in _ENDS)
+    low, high = int(least), int(most) + 1
     while low < high:
         middle = (low + high) // 2
         query = select(jobs.c.seq, jobs.c.created_at).where(jobs.c.seq >= middle)

@@ -26,6 +26,7 @@ from pipeline.deletions.journal import DeletionJournal, open_journal
 from pipeline.deletions.receipts import ReceiptStore
 from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
+from pipeline.duplicates.review import FindingReview
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
@@ -42,6 +43,8 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
 from pipeline.operators.audit import AuditLog
+from pipeline.operators.sessions import SessionStore
+from pipeline.operators.sign_in import SignIn
 from pipeline.operators.store import OperatorStore
 from pipeline.tracing.open import open_tracer
 from pipeline.webhooks.store import WebhookStore
@@ -81,17 +84,20 @@ class Service:
         clock = database_clock(self.engine, clock)
         tenant_keys = open_keys(settings, self.engine)
         self.jobs = JobStore(self.engine, clock, tenant_keys)
-        vault = open_vault(settings)
+        vault = self.vault = open_vault(settings)
         self.tenants = TenantStore(self.engine, vault, clock)
         self.media = open_media(settings, tenant_keys, self.engine)
         self.readiness = Readiness(self.engine, self.media, vault)
         self.batches = BatchStore(self.engine, clock, tenant_keys)
         self.operators = OperatorStore(self.engine, clock)
+        self.sessions = SessionStore(self.engine, clock)
+        self.sign_in = SignIn(self.engine, vault, clock)
         self.audit = AuditLog(self.engine, clock)
         self.journal = open_journal(settings, self.engine, vault, clock)
         self.records = RecordStores(
             self.engine, self.tenants, self.jobs, self.media, clock, self.journal
         )
+        self.findings = FindingReview(self.engine, self.records.faces, tenant_keys, clock)
         self.usage = UsageStore(self.engine, clock)
         self.webhooks = WebhookStore(self.engine, vault, clock)
         self.admission = AdmissionControl(

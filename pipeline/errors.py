@@ -11,6 +11,8 @@
     |   `-- ClipCorrupt             |-- ClipOutOfRange
     |-- RequestRefused          the caller may not do this
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
+    |   |                       |   |-- WrongCode
+    |   |                       |   `-- LinkUnusable
     |   |-- StaleRequest        |-- IdempotencyConflict
     |   |-- CredentialExpired   |-- NotPermitted       |-- ChallengeRequired
     |   |-- ChallengeUnusable   |-- CrossSiteRequest
@@ -19,12 +21,13 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
-    |   |-- ReceiptNotFound
+    |   |-- ReceiptNotFound     |-- FindingNotFound
     |   |-- WebhookNotFound     |-- DeliveryNotFound   |-- OperatorNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
     |   |-- BatchBusy           |-- BatchCancelled
+    |   |-- OperatorExists      |-- LastAdministrator
     |-- Unavailable             a part of the service is away; retryable
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |   `-- MediaFull                                   `-- DatabaseFull
@@ -165,6 +168,14 @@ class BadCredentials(RequestRefused):
     """The credentials are missing or wrong."""
 
 
+class WrongCode(BadCredentials):
+    """The one-time code is wrong, or was used before."""
+
+
+class LinkUnusable(BadCredentials):
+    """The link was used before, has expired, or was replaced by a newer one."""
+
+
 class CrossSiteRequest(RequestRefused):
     """A page of another site sent the request, and it has no credentials."""
 
@@ -276,6 +287,10 @@ class BatchNotFound(NotFound):
     """No such batch."""
 
 
+class FindingNotFound(NotFound):
+    """There is no such finding, or one of its faces is gone."""
+
+
 class OperatorNotFound(NotFound):
     """There is no such operator."""
 
@@ -318,6 +333,14 @@ class BatchBusy(Conflict):
 
 class BatchCancelled(Conflict):
     """The batch was cancelled."""
+
+
+class OperatorExists(Conflict):
+    """An operator of this name, or of this identity, exists."""
+
+
+class LastAdministrator(Conflict):
+    """This is the last administrator who is not disabled: make another one first."""
 
 
 class Unavailable(FaceError):

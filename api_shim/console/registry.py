@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    account,
     applications,
     audit,
     batches,
@@ -12,11 +13,14 @@ from api_shim.console.pages import (
     documentation,
     enrolment,
     face_search,
+    findings,
     gallery,
     jobs,
+    operators,
     overview,
     preferences,
     receipts,
+    sign_in,
     system,
 )
 
@@ -29,7 +33,11 @@ PAGES: tuple[Page, ...] = (
     *enrolment.PAGES,
     *face_search.PAGES,
     *receipts.PAGES,
+    *sign_in.PAGES,
+    *account.PAGES,
+    *operators.PAGES,
     *audit.PAGES,
+    *findings.PAGES,
     *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,

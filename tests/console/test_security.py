@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pyotp
@@ -33,6 +32,7 @@ from pipeline.operators.sign_in import FREE_FAILURES, SignIn, pause_after
 from pipeline.operators.store import OperatorStore
 from tests.console.conftest import ConsoleClient, sign_in
 from tests.console.test_sign_in import PASSWORD, Visitor, field, new_operator
+from tests.databases import ONE_DATABASE
 from tests.stack import Stack
 from tests.waiting import TIMEOUT_S
 
@@ -61,6 +61,7 @@ def roles_below(role: OperatorRole) -> list[OperatorRole]:
 
 
 @each_operation
+@ONE_DATABASE
 def test_no_operation_beyond_a_role(
     idle_stack: Stack, operation: AdminOperation[Any, Any]
 ) -> None:
@@ -77,6 +78,7 @@ def test_no_operation_beyond_a_role(
 @pytest.mark.parametrize(
     "operation", [each for each in OPERATIONS if each.shows_faces], ids=lambda each: each.name
 )
+@ONE_DATABASE
 def test_no_faces_without_the_permission(
     idle_stack: Stack, operation: AdminOperation[Any, Any]
 ) -> None:
@@ -86,6 +88,7 @@ def test_no_faces_without_the_permission(
 
 
 @each_page
+@ONE_DATABASE
 def test_no_page_beyond_a_role(idle_stack: Stack, page: Page) -> None:
     for role in roles_below(page.role):
         client = sign_in(idle_stack, role)
@@ -97,6 +100,7 @@ def test_no_page_beyond_a_role(idle_stack: Stack, page: Page) -> None:
         assert (entry.subject, entry.outcome) == (path, "not_permitted")
 
 
+@ONE_DATABASE
 def test_no_way_up(idle_stack: Stack) -> None:
     """A viewer who names a higher role gets none."""
     viewer = sign_in(idle_stack, OperatorRole.VIEWER)
@@ -116,6 +120,7 @@ def test_no_way_up(idle_stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("page", [each for each in PAGES if each.post], ids=lambda page: page.path)
+@ONE_DATABASE
 def test_no_form_of_elsewhere(idle_stack: Stack, page: Page) -> None:
     client = sign_in(idle_stack)
     path = fill(page.path)
@@ -136,6 +141,7 @@ def test_no_form_of_elsewhere(idle_stack: Stack, page: Page) -> None:
 @pytest.mark.parametrize(
     "operation", [each for each in OPERATIONS if each.method != "GET"], ids=lambda each: each.name
 )
+@ONE_DATABASE
 def test_no_change_of_elsewhere(
     idle_stack: Stack, operation: AdminOperation[Any, Any]
 ) -> None:
@@ -153,6 +159,7 @@ def test_no_change_of_elsewhere(
     assert entry.outcome == "cross_site_request"
 
 
+@ONE_DATABASE
 def test_nobody_is_signed_in_from_elsewhere(idle_stack: Stack) -> None:
     """A form of another site that signs its victim in under the attacker's name."""
     operator = new_operator(idle_stack)
@@ -166,6 +173,7 @@ def test_nobody_is_signed_in_from_elsewhere(idle_stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("page", [each for each in PAGES if each.get], ids=lambda page: page.path)
+@ONE_DATABASE
 def test_every_page_has_its_headers(console: ConsoleClient, page: Page) -> None:
     """In no frame, with no script or style that stands in it, kept by no cache. Errors, too."""
     answer = console.get(fill(page.path))
@@ -189,6 +197,7 @@ def test_every_page_has_its_headers(console: ConsoleClient, page: Page) -> None:
     "/console/../../evil", "javascript:alert(1)", "/consoleevil", "/console\r\nSet-Cookie: a=b",
     "/console@evil.example", "\\\\evil.example",
 ])
+@ONE_DATABASE
 def test_no_redirect_elsewhere(idle_stack: Stack, to: str) -> None:
     operator = new_operator(idle_stack)
     visitor = Visitor(idle_stack)
@@ -201,6 +210,7 @@ def test_no_redirect_elsewhere(idle_stack: Stack, to: str) -> None:
 # Sessions ------------------------------------------------------------------------------------
 
 
+@ONE_DATABASE
 def test_a_fixed_session_is_not_taken(idle_stack: Stack) -> None:
     """A cookie that an attacker planted, even one of the attacker's own session."""
     engine, vault = idle_stack.cluster.engine, open_vault(idle_stack.settings)
@@ -216,6 +226,7 @@ def test_a_fixed_session_is_not_taken(idle_stack: Stack) -> None:
     assert SessionStore(engine).find(planted) is None
 
 
+@ONE_DATABASE
 def test_cookies_of_others(idle_stack: Stack) -> None:
     """Made up, of a session but not signed, of a program: nobody's."""
     engine, vault = idle_stack.cluster.engine, open_vault(idle_stack.settings)
@@ -232,6 +243,7 @@ def test_cookies_of_others(idle_stack: Stack) -> None:
         assert visitor.see("/admin/account").status_code == 401
 
 
+@ONE_DATABASE
 def test_cookies_are_secure_behind_https(idle_stack: Stack) -> None:
     operator = new_operator(idle_stack)
     visitor = Visitor(idle_stack)
@@ -252,8 +264,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(engine: Engine) -> Iterator[Clock]:
-    yield Clock(database_time(engine))
+def clock(engine: Engine) -> Clock:
+    return Clock(database_time(engine))
 
 
 def test_sessions_expire(engine: Engine, clock: Clock) -> None:
@@ -371,6 +383,7 @@ def test_codes_are_taken_once_and_not_guessed(engine: Engine, clock: Clock) -> N
         sign.check_code(operator.id, totp.at(int(clock.now)))
 
 
+@ONE_DATABASE
 def test_guesses_are_bounded(idle_stack: Stack) -> None:
     """By account, whether it is there or not, in the same words."""
     there, absent = new_operator(idle_stack).name, f"nobody {secrets.token_hex(4)}"
@@ -388,6 +401,7 @@ def test_guesses_are_bounded(idle_stack: Stack) -> None:
         assert (entry.action, entry.outcome) == ("session.open", "rate_limited")
 
 
+@ONE_DATABASE
 def test_an_address_is_bounded(idle_stack: Stack) -> None:
     visitor = Visitor(idle_stack, "127.0.0.78")
     for _ in range(200):
@@ -405,6 +419,7 @@ def test_an_address_is_bounded(idle_stack: Stack) -> None:
 
 
 @each_operation
+@ONE_DATABASE
 def test_applications_are_no_operators(
     idle_stack: Stack, operation: AdminOperation[Any, Any]
 ) -> None:
@@ -422,6 +437,7 @@ def test_applications_are_no_operators(
         assert answer.json()["code"] == "bad_credentials"
 
 
+@ONE_DATABASE
 def test_programs_of_operators(idle_stack: Stack) -> None:
     """A token is for ``/admin`` alone, with its operator's rights and not the operator's
     account."""
@@ -455,6 +471,7 @@ def test_programs_of_operators(idle_stack: Stack) -> None:
 # What others wrote ------------------------------------------------------------------------
 
 
+@ONE_DATABASE
 def test_hostile_names_are_shown_as_text(idle_stack: Stack) -> None:
     name = f"{HOSTILE.replace('/', '|')[:60]} {secrets.token_hex(4)}".replace("\u202e", "")
     console = sign_in(idle_stack)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 from typing import Any
+from urllib.parse import quote
 
 import pyotp
 import pytest
@@ -309,7 +310,7 @@ def test_what_ends_sessions(engine: Engine) -> None:
     assert sessions.find_link(link) is None
     for values in ({"disabled": True}, {"role": OperatorRole.OPERATOR}):
         with pytest.raises(LastAdministrator):
-            accounts.change(first.name, **values)  # type: ignore[arg-type]
+            accounts.change(first.name, **values)
     assert accounts.by_name("first") == first
 
 
@@ -479,7 +480,7 @@ def test_hostile_names_are_shown_as_text(idle_stack: Stack) -> None:
     assert made.status_code == 200, made.text
     pages = [
         made.text, console.get("/console/operators").text, console.get("/console/audit").text,
-        console.get(f"/console/operators/{requests.utils.quote(name, safe='')}").text,
+        console.get(f"/console/operators/{quote(name, safe='')}").text,
         console.get("/console/audit", params={"operator": HOSTILE}).text,
         Visitor(idle_stack).submit("/console/sign-in", name=HOSTILE, password="x", to=HOSTILE).text,
         Visitor(idle_stack).see("/console/sign-in/link?token=%22%3E%3Cscript%3Ealert(1)").text,

@@ -8,9 +8,11 @@ from api_shim.admin.audit import OPERATIONS as AUDIT
 from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.calibration import OPERATIONS as CALIBRATION
 from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
+from api_shim.admin.index import OPERATIONS as INDEX
 from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
 from api_shim.admin.overview import OPERATIONS as OVERVIEW
+from api_shim.admin.packs import OPERATIONS as PACKS
 from api_shim.admin.system import OPERATIONS as SYSTEM
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
@@ -19,6 +21,8 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *AUDIT,
     *CALIBRATION,
     *DOCUMENTATION,
+    *INDEX,
+    *PACKS,
     *SYSTEM,
     *BATCHES,
 )

@@ -22,7 +22,10 @@ from pipeline.errors import BackupUnusable
 
 # Made anew by the service, of no use elsewhere, or about what the copy does not hold: the index
 # reads a gallery without snapshots from the database.
-LEFT_OUT = frozenset({"changes", "snapshots", "discarded", "index_positions", "processes"})
+LEFT_OUT = frozenset({
+    "changes", "snapshots", "discarded", "index_positions", "index_states", "pack_tasks",
+    "processes",
+})
 
 # Rows read at a time, and inserted at a time.
 READ_ROWS = 500

@@ -201,7 +201,6 @@ def task_of(client: ConsoleClient, pack: str) -> dict[str, Any]:
     )
 
 
-@ONE_DATABASE
 def test_packs_are_verified_and_pulled_in_the_background(pack_stack: Stack) -> None:
     console = sign_in(pack_stack)
     listed = console.get("/admin/packs").json()
@@ -222,7 +221,6 @@ def test_packs_are_verified_and_pulled_in_the_background(pack_stack: Stack) -> N
     assert {"packs.verify", "packs.pull"} <= set(actions)
 
 
-@ONE_DATABASE
 def test_only_who_may_is_offered_and_does(pack_stack: Stack) -> None:
     operator = sign_in(pack_stack, OperatorRole.OPERATOR)
     page = operator.get("/console/system/packs").text
@@ -234,7 +232,6 @@ def test_only_who_may_is_offered_and_does(pack_stack: Stack) -> None:
     assert viewer.post("/admin/packs/edge/verify", json={}).status_code == 403
 
 
-@ONE_DATABASE
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_packs_in_a_browser(browser: Browser, pack_stack: Stack, shape: Shape) -> None:
     with visiting(browser, pack_stack) as visit:

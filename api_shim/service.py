@@ -23,11 +23,13 @@ from pipeline.config.settings import Settings
 from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import DeletionJournal, open_journal
+from pipeline.deletions.receipts import ReceiptStore
 from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
+from pipeline.gallery.browse import GalleryBrowser
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
@@ -42,6 +44,7 @@ from pipeline.metering.usage import UsageStore
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.store import OperatorStore
 from pipeline.tracing.open import open_tracer
+from pipeline.webhooks.store import WebhookStore
 from workers.clocks import ClockWatch
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -63,6 +66,8 @@ class RecordStores:
         self.images = ImageStore(engine, media, clock, journal)
         self.collections = CollectionStore(engine, media, clock, journal)
         self.galleries = GalleryStore(engine, media, clock, journal)
+        self.browser = GalleryBrowser(engine)
+        self.receipts = ReceiptStore(engine)
         self.challenges = ChallengeStore(engine, clock)
 
 
@@ -83,12 +88,14 @@ class Service:
         self.batches = BatchStore(self.engine, clock, tenant_keys)
         self.operators = OperatorStore(self.engine, clock)
         self.audit = AuditLog(self.engine, clock)
+        self.journal = open_journal(settings, self.engine, vault, clock)
         self.records = RecordStores(
-            self.engine, self.tenants, self.jobs, self.media, clock,
-            open_journal(settings, self.engine, vault, clock),
+            self.engine, self.tenants, self.jobs, self.media, clock, self.journal
         )
+        self.usage = UsageStore(self.engine, clock)
+        self.webhooks = WebhookStore(self.engine, vault, clock)
         self.admission = AdmissionControl(
-            UsageStore(self.engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
+            self.usage, self.jobs, RateLimiter(settings.wake_url), clock,
             show_tenants=settings.metrics_tenants,
         )
         self.acceptance = JobAcceptance(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    applications,
     audit,
     batches,
     calibration,
+    collections,
     documentation,
+    enrolment,
+    face_search,
+    gallery,
     jobs,
     overview,
     preferences,
+    receipts,
     system,
 )
 
@@ -18,7 +24,13 @@ PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
     *overview.PAGES,
     *jobs.PAGES,
+    *gallery.PAGES,
+    *collections.PAGES,
+    *enrolment.PAGES,
+    *face_search.PAGES,
+    *receipts.PAGES,
     *audit.PAGES,
+    *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

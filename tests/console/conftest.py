@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +61,7 @@ class ConsoleClient(requests.Session):
         return self.request("GET", url, **options)
 
     def submit(
-        self, path: str, files: Mapping[str, Any] | None = None, **fields: Any
+        self, path: str, files: Mapping[str, Any] | Sequence[Any] | None = None, **fields: Any
     ) -> requests.Response:
         """Send a form with its token."""
         return self.request("POST", path, data={"csrf": self.csrf, **fields}, files=files)
@@ -107,9 +107,10 @@ SHAPES = [
 Visit = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium. Playwright occupies the thread's event loop: tests of other modules need
+    it."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
             executable_path=str(find_chromium()), args=["--no-sandbox", "--disable-gpu"],
@@ -144,6 +145,7 @@ def visiting(browser: Browser, stack: Stack) -> Iterator[Visit]:
             viewport=PHONE if shape.phone else DESKTOP, locale=shape.language,
             base_url=stack.url,
         )
+        context.set_default_timeout(TIMEOUT_S * 1000)
         contexts.append(context)
         cookies = {
             SESSION_COOKIE: operators.open_session(operator.id), LANGUAGE_COOKIE: shape.language,

@@ -9,6 +9,7 @@ pixels show (4 and 8 again, 5, 6).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from api_shim.dialects.a import envelope, fields
 from api_shim.dialects.a.fields import CREDENTIALS, FID, FIMG
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.curl import curl, encoded
 from api_shim.dialects.fields import Raw, RequestField, Values, names_of, read_fields
 from api_shim.dialects.media_fields import decode_media
 from api_shim.multipart import MULTIPART
@@ -28,6 +30,7 @@ from api_shim.record_actions import RecordRequest, list_faces
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline import errors, operations
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
@@ -64,6 +67,17 @@ class ApidFace(Dialect):
             self._faces.by_id(tenant.id, values[FID])  # 7 comes before 4
         asked = _Asked(tenant, values, self.limits, self._challenge_s)
         return _BUILDERS[endpoint.operation](asked)
+
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
+        if not credentials.kvalue:
+            return ""
+        call = curl(
+            "--data-urlencode", f"Apid={credentials.apid}",
+            "--data-urlencode", f"Kvalue={credentials.kvalue}", "--data-urlencode", "Fimg@-",
+            url=f"{url}{fields.DETECTION_PATH}",
+        )
+        return f"{encoded(shlex.quote(photo))} | {call}"
 
     def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
         return self._authenticate(read_fields(CREDENTIALS, sent))

@@ -14,21 +14,15 @@ from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.calibration import OPERATIONS as CALIBRATION
 from api_shim.admin.collections import OPERATIONS as COLLECTIONS
 from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
-<<<<<<< HEAD
+from api_shim.admin.enrolment import OPERATIONS as ENROLMENT
+from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
+from api_shim.admin.gallery import OPERATIONS as GALLERY
 from api_shim.admin.index import OPERATIONS as INDEX
 from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
 from api_shim.admin.overview import OPERATIONS as OVERVIEW
 from api_shim.admin.packs import OPERATIONS as PACKS
-=======
-from api_shim.admin.enrolment import OPERATIONS as ENROLMENT
-from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
-from api_shim.admin.gallery import OPERATIONS as GALLERY
-from api_shim.admin.jobs import OPERATIONS as JOBS
-from api_shim.admin.operation import AdminOperation
-from api_shim.admin.overview import OPERATIONS as OVERVIEW
 from api_shim.admin.receipts import OPERATIONS as RECEIPTS
->>>>>>> main
 from api_shim.admin.system import OPERATIONS as SYSTEM
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (

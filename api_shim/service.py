@@ -26,6 +26,7 @@ from pipeline.deletions.journal import DeletionJournal, open_journal
 from pipeline.deletions.receipts import ReceiptStore
 from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
+from pipeline.duplicates.review import FindingReview
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
@@ -92,6 +93,7 @@ class Service:
         self.records = RecordStores(
             self.engine, self.tenants, self.jobs, self.media, clock, self.journal
         )
+        self.findings = FindingReview(self.engine, self.records.faces, tenant_keys, clock)
         self.usage = UsageStore(self.engine, clock)
         self.webhooks = WebhookStore(self.engine, vault, clock)
         self.admission = AdmissionControl(

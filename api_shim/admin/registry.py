@@ -16,6 +16,7 @@ from api_shim.admin.collections import OPERATIONS as COLLECTIONS
 from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
 from api_shim.admin.enrolment import OPERATIONS as ENROLMENT
 from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
+from api_shim.admin.findings import OPERATIONS as FINDINGS
 from api_shim.admin.gallery import OPERATIONS as GALLERY
 from api_shim.admin.index import OPERATIONS as INDEX
 from api_shim.admin.jobs import OPERATIONS as JOBS
@@ -40,6 +41,7 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *PACKS,
     *SYSTEM,
     *BATCHES,
+    *FINDINGS,
     *APPLICATIONS,
     *CREDENTIALS,
     *LIMITS,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    account,
+    application_limits,
+    application_settings,
+    application_webhooks,
     applications,
     audit,
     batches,
@@ -15,9 +19,11 @@ from api_shim.console.pages import (
     findings,
     gallery,
     jobs,
+    operators,
     overview,
     preferences,
     receipts,
+    sign_in,
     system,
 )
 
@@ -30,9 +36,15 @@ PAGES: tuple[Page, ...] = (
     *enrolment.PAGES,
     *face_search.PAGES,
     *receipts.PAGES,
+    *sign_in.PAGES,
+    *account.PAGES,
+    *operators.PAGES,
     *audit.PAGES,
     *findings.PAGES,
     *applications.PAGES,
+    *application_limits.PAGES,
+    *application_webhooks.PAGES,
+    *application_settings.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

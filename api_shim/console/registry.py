@@ -5,6 +5,9 @@ from __future__ import annotations
 from api_shim.console.page import Page
 from api_shim.console.pages import (
     account,
+    application_limits,
+    application_settings,
+    application_webhooks,
     applications,
     audit,
     batches,
@@ -39,6 +42,9 @@ PAGES: tuple[Page, ...] = (
     *audit.PAGES,
     *findings.PAGES,
     *applications.PAGES,
+    *application_limits.PAGES,
+    *application_webhooks.PAGES,
+    *application_settings.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

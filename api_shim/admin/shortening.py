@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 # Numbers of a list and characters of a text that are shown; boxes and landmarks are shorter,
@@ -9,13 +10,18 @@ from typing import Any
 MOST_NUMBERS = 24
 MOST_CHARS = 600
 
+# The part of a text that is a URL with a query.
+_QUERY = re.compile(r"^(https?://[^?\s]*)\?\S*", re.IGNORECASE)
+
 
 def shorten(value: Any) -> Any:
-    """A JSON value with long lists of numbers and long texts replaced by their sizes."""
+    """A JSON value with long lists of numbers and long texts replaced by their sizes, and URLs
+    without their queries, in which callers sign or name themselves."""
     if isinstance(value, dict):
         return {name: shorten(each) for name, each in value.items()}
-    if isinstance(value, str) and len(value) > MOST_CHARS:
-        return f"… {len(value)} characters"
+    if isinstance(value, str):
+        shown = _QUERY.sub(r"\1?…", value)
+        return shown if len(shown) <= MOST_CHARS else f"… {len(value)} characters"
     if not isinstance(value, list):
         return value
     if len(value) > MOST_NUMBERS and all(isinstance(each, (int, float)) for each in value):

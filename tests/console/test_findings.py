@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 
+import cv2
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
+from api_shim.console.pages.findings import KINDS
+from api_shim.console.texts import texts_of
 from pipeline.batches.duplicate_search import FindingKind
 from pipeline.batches.findings import open_findings
 from pipeline.batches.model import Batch
-from pipeline.database.engine import reading
+from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
-from tests.console.conftest import ConsoleClient, sign_in
+from pipeline.storage_keys import face_media, plain_name
+from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.databases import ONE_DATABASE
 from tests.duplicates_gallery import Gallery
 from tests.search_harness import TABLE, face_of
 from tests.stack import Stack
@@ -35,6 +40,13 @@ def make_findings(stack: Stack, tenant: str) -> Batch:
         [(name, np.asarray(face_of(person, photo))) for name, person, photo in people], batch
     )
     gallery.search(batch)
+    cutout = cv2.imencode(".jpg", np.full((8, 8, 3), 128, np.uint8))[1].tobytes()
+    with writing(stack.cluster.engine) as connection:
+        these = faces.c.tenant_id == batch.tenant_id
+        for face_id in connection.execute(select(faces.c.id).where(these)).scalars().all():
+            key = face_media(batch.tenant_id, "made", face_id, plain_name(cutout))
+            stack.cluster.media.put(key, cutout)
+            connection.execute(update(faces).where(faces.c.id == face_id).values(face_key=key))
     return batch
 
 
@@ -122,3 +134,45 @@ def test_positions_that_are_none(
     batch = make_findings(idle_stack, f"findings after {after}")
     path = f"/console/batches/{batch.id}/findings"
     assert console.get(path, params={"after": after}).status_code == 400
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
+    batch = make_findings(stack, f"findings {shape}")
+    page = visit(f"/console/batches/{batch.id}/findings", shape)
+    page.add_init_script("window.confirm = () => true")  # a key that asks blocks the driver
+    check_page(page)
+
+    def press(key: str, heading: str) -> None:
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "wanted => document.querySelector('h1').textContent === wanted", arg=heading
+        )
+
+    def title(english: str) -> str:
+        return texts_of(shape.language).gettext(english)
+
+    odd, two, unnamed = (title(KINDS[each]) for each in (
+        FindingKind.ODD_FACE, FindingKind.TWO_NAMES, FindingKind.UNNAMED,
+    ))
+    press("j", two)
+    check_page(page)
+    press("k", odd)
+    press("s", two)
+    press("u", odd)
+    press("n", two)
+    press("m", unnamed)
+    press("u", two)
+    press("M", unnamed)
+    page.keyboard.press("r")
+    page.keyboard.type("Cyd")
+    page.keyboard.press("Enter")
+    page.wait_for_selector('input[value="Cyd"]')
+    check_page(page)
+    page.keyboard.press("u")
+    page.wait_for_selector('input[value="Cyd"]', state="detached")
+    press("d", title("Findings"))
+    check_page(page)
+    assert open_findings(stack.cluster.engine, batch.id) == []
+    assert len(names_of(stack, batch)) == 6

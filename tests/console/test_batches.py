@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import re
 import tarfile
 import uuid
 import zipfile
@@ -26,10 +25,8 @@ from pipeline.media.pictures import PictureLimits
 from pipeline.operators.model import OperatorRole
 from pipeline.sources.base import RefusalReason
 from tests.batch_harness import picture
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
-from tests.databases import ONE_DATABASE
+from tests.console.conftest import ConsoleClient, sign_in
 from tests.stack import Stack
-from tests.waiting import eventually
 
 HOSTILE = "<script>alert('ה')</script>\u202e\"😀"
 
@@ -266,37 +263,3 @@ def test_without_a_bucket_only_uploads(console: ConsoleClient) -> None:
     assert "30 MB" in page
     given = {"application": "stack", "prefix": "staff/"}
     assert console.request("POST", "/admin/batches", json=given).status_code == 403
-
-
-@ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
-    batch = make_batch(stack, MIXED, source="prefix:staff/", unattended=True)
-    page = visit("/console/batches", shape)
-    page.add_init_script("window.confirm = () => true")  # a key that asks blocks the driver
-    check_page(page)
-    page.click(f'a[href$="/console/batches/{batch.id}"]')
-    check_page(page)
-    page.click('a[href*="reason=no_face"]')
-    assert page.locator("text=bob.jpg").count() == 1
-    with page.expect_download() as report:
-        page.click('a[href*="format=csv"]')
-    assert report.value.suggested_filename == f"batch-{batch.id[:8]}.csv"
-    page.click('button[value="retry"]')
-    page.wait_for_selector('button[value="cancel"]')
-    check_page(page)
-    page.click('button[value="cancel"]')
-    page.wait_for_selector('button[value="retry"]')
-    page.goto("/console/batches/new")
-    check_page(page)
-    page.set_input_files('input[type="file"]', [
-        {"name": f"{name}.png", "mimeType": "image/png", "buffer": picture(f"{name}{shape}"[::-1])}
-        for name in ("ada", "zoe")
-    ])
-    page.select_option('select[name="application"]', "stack")
-    page.click("main button:not([value])")
-    page.wait_for_url(re.compile("/console/batches/[0-9a-f]{32}$"))
-    made = page.url.rsplit("/", 1)[-1]
-    store = BatchStore(stack.cluster.engine)
-    eventually(lambda: store.get(None, made).exhausted)
-    check_page(page)

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from sqlalchemy import select, update
 
-from api_shim.console.pages.findings import KINDS
-from api_shim.console.texts import texts_of
 from pipeline.batches.duplicate_search import FindingKind
 from pipeline.batches.findings import open_findings
 from pipeline.batches.model import Batch
@@ -19,8 +17,7 @@ from pipeline.database.schema import faces
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
 from pipeline.storage_keys import face_media, plain_name
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
-from tests.databases import ONE_DATABASE
+from tests.console.conftest import ConsoleClient, sign_in
 from tests.duplicates_gallery import Gallery
 from tests.search_harness import TABLE, face_of
 from tests.stack import Stack
@@ -134,45 +131,3 @@ def test_positions_that_are_none(
     batch = make_findings(idle_stack, f"findings after {after}")
     path = f"/console/batches/{batch.id}/findings"
     assert console.get(path, params={"after": after}).status_code == 400
-
-
-@ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
-    batch = make_findings(stack, f"findings {shape}")
-    page = visit(f"/console/batches/{batch.id}/findings", shape)
-    page.add_init_script("window.confirm = () => true")  # a key that asks blocks the driver
-    check_page(page)
-
-    def press(key: str, heading: str) -> None:
-        page.keyboard.press(key)
-        page.wait_for_function(
-            "wanted => document.querySelector('h1').textContent === wanted", arg=heading
-        )
-
-    def title(english: str) -> str:
-        return texts_of(shape.language).gettext(english)
-
-    odd, two, unnamed = (title(KINDS[each]) for each in (
-        FindingKind.ODD_FACE, FindingKind.TWO_NAMES, FindingKind.UNNAMED,
-    ))
-    press("j", two)
-    check_page(page)
-    press("k", odd)
-    press("s", two)
-    press("u", odd)
-    press("n", two)
-    press("m", unnamed)
-    press("u", two)
-    press("M", unnamed)
-    page.keyboard.press("r")
-    page.keyboard.type("Cyd")
-    page.keyboard.press("Enter")
-    page.wait_for_selector('input[value="Cyd"]')
-    check_page(page)
-    page.keyboard.press("u")
-    page.wait_for_selector('input[value="Cyd"]', state="detached")
-    press("d", title("Findings"))
-    check_page(page)
-    assert open_findings(stack.cluster.engine, batch.id) == []
-    assert len(names_of(stack, batch)) == 6

@@ -31,9 +31,10 @@ class FindingsQuery(BatchQuery, frozen=True, kw_only=True):
 class ShownFinding(msgspec.Struct, frozen=True, kw_only=True):
     """A finding. ``face`` is of the batch, ``other`` the one that it is compared with, ``again``
     the item that repeats the picture of ``face``. ``cosine``: between the two, or the mean between
-    their groups; strangers reach it at the rate ``false_match_rate``, which is the ``score`` (0 to
-    100); None without a calibration table, or for equal pictures. ``count``: how many pairs or
-    faces are like this one. ``suggested_name``: for those that are split off."""
+    their groups; strangers reach it at most at the rate ``false_match_rate`` (not below what the
+    table was measured down to), and the ``score`` (0 to 100) stands for it; None without a
+    calibration table, or for equal pictures. ``count``: how many pairs or faces are like this
+    one. ``suggested_name``: for those that are split off."""
 
     id: int
     position: str
@@ -129,7 +130,8 @@ def _shown(
     found, cosine = queued.finding, queued.finding.cosine
     score = rate = None
     if table is not None and cosine is not None:
-        score, rate = round(100 * table.confidence(cosine), 1), table.fmr(cosine)
+        score = round(100 * table.confidence(cosine), 1)
+        rate = max(table.fmr(cosine), table.measured_to)
     is_split = found.kind in (FindingKind.TWO_PEOPLE, FindingKind.ODD_FACE)
     return ShownFinding(
         id=queued.id, position=queued.position, kind=found.kind, face=found.face,

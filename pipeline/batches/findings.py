@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Row, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, exists, func, or_, select
 
 from pipeline.batches.dismissals import Dismissals, read_dismissals
 from pipeline.batches.duplicate_search import (
@@ -26,10 +26,52 @@ from pipeline.batches.model import ItemState
 from pipeline.batches.person_names import comparable_name, is_person_name
 from pipeline.database.engine import reading
 from pipeline.database.keyset import blocks
-from pipeline.database.schema import batch_items, batches, faces, findings, images
+from pipeline.database.schema import (
+    batch_items,
+    batches,
+    dismissed_findings,
+    faces,
+    findings,
+    images,
+)
 from pipeline.operations import Params
 
 PAGE_ROWS = 200
+
+
+def _may_be_generated(name: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a name may be one that identifies nobody (``is_person_name``)."""
+    return or_(func.length(func.trim(name)).in_([0, 17]), func.trim(name).startswith("ID"))
+
+
+_ONE, _TWO = faces.alias("one"), faces.alias("two")
+_SAME_FACES = and_(
+    dismissed_findings.c.kind == findings.c.kind,
+    dismissed_findings.c.face_id == findings.c.face_id,
+    or_(dismissed_findings.c.other_id == findings.c.other_id, findings.c.other_id.is_(None)),
+)
+# Most of the settled ones are left out here, so that a queue of which thousands are settled is
+# not read as a whole; ``is_settled`` judges the rest.
+_UNSETTLED = (
+    select(findings)
+    .join(_ONE, _ONE.c.id == findings.c.face_id)
+    .join(_TWO, _TWO.c.id == findings.c.other_id, isouter=True)
+    .where(
+        or_(
+            and_(
+                findings.c.kind.in_([FindingKind.TWO_PEOPLE, FindingKind.ODD_FACE]),
+                _ONE.c.name == _TWO.c.name,
+            ),
+            and_(findings.c.kind == FindingKind.TWO_NAMES, _ONE.c.name != _TWO.c.name),
+            and_(
+                findings.c.kind == FindingKind.UNNAMED,
+                or_(_may_be_generated(_ONE.c.name), _may_be_generated(_TWO.c.name)),
+            ),
+            findings.c.kind == FindingKind.SAME_PICTURE,
+        ),
+        ~exists().where(_SAME_FACES),
+    )
+)
 
 class FoundFace(Params, frozen=True):
     """A face of a finding. ``item`` and ``source_name`` are those of the batch's item that
@@ -109,7 +151,7 @@ def open_findings(
     position ``after``. A job's strongest ones of a kind come first. Raises
     ``DatabaseUnavailable``."""
     query = (
-        select(findings).where(findings.c.batch_id == batch_id)
+        _UNSETTLED.where(findings.c.batch_id == batch_id)
         .order_by(findings.c.kind, findings.c.id).limit(PAGE_ROWS)
     )
     if kind is not None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
+import cv2
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from pipeline.batches.duplicate_search import FindingKind
 from pipeline.batches.findings import open_findings
 from pipeline.batches.model import Batch
-from pipeline.database.engine import reading
+from pipeline.database.engine import reading, writing
 from pipeline.database.schema import faces
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
+from pipeline.storage_keys import face_media, plain_name
 from tests.console.conftest import ConsoleClient, sign_in
 from tests.duplicates_gallery import Gallery
 from tests.search_harness import TABLE, face_of
@@ -35,6 +37,13 @@ def make_findings(stack: Stack, tenant: str) -> Batch:
         [(name, np.asarray(face_of(person, photo))) for name, person, photo in people], batch
     )
     gallery.search(batch)
+    cutout = cv2.imencode(".jpg", np.full((8, 8, 3), 128, np.uint8))[1].tobytes()
+    with writing(stack.cluster.engine) as connection:
+        these = faces.c.tenant_id == batch.tenant_id
+        for face_id in connection.execute(select(faces.c.id).where(these)).scalars().all():
+            key = face_media(batch.tenant_id, "made", face_id, plain_name(cutout))
+            stack.cluster.media.put(key, cutout)
+            connection.execute(update(faces).where(faces.c.id == face_id).values(face_key=key))
     return batch
 
 

@@ -7,8 +7,10 @@ import re
 import secrets
 from html import unescape
 from typing import Any
+from urllib.parse import quote
 
 import pyotp
+import pytest
 import requests
 from requests.adapters import HTTPAdapter
 
@@ -21,6 +23,8 @@ from pipeline.operators.passwords import STEP_S
 from pipeline.operators.sessions import SessionStore
 from pipeline.operators.sign_in import SignIn
 from pipeline.operators.store import OperatorStore
+from tests.console.conftest import SHAPES, Shape, Visit, check_page
+from tests.databases import ONE_DATABASE
 from tests.stack import Stack
 from tests.waiting import TIMEOUT_S
 
@@ -180,3 +184,59 @@ def test_sessions_elsewhere_end(idle_stack: Stack) -> None:
     here.submit("/console/account/sessions/end", here.csrf())
     assert [each.see("/console/account").status_code for each in visitors] == [200, 303, 303]
     assert one.see("/console").status_code == 303
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
+    page = visit("/console/operators", shape)
+    check_page(page)
+    name = f"bob {secrets.token_hex(4)}"
+    page.fill("[name=name]", name)
+    page.click("main form button")
+    check_page(page)
+    link = page.inner_text("pre")
+    page.context.clear_cookies(name=SESSION_COOKIE)
+    page.goto(link)
+    check_page(page)
+    page.click("main form button")
+    page.goto("/console/account")
+    check_page(page)
+    page.fill("[name=password]", PASSWORD)
+    page.fill("[name=again]", PASSWORD)
+    page.click("form[action$='/password'] button")
+    page.goto("/console/account/codes")
+    check_page(page)
+    totp = pyotp.TOTP(page.input_value("[name=secret]"))
+    now = int(database_time(stack.cluster.engine))
+    page.fill("[name=present]", PASSWORD)
+    page.fill("[name=code]", totp.at(now))
+    page.click("main form button")
+    page.wait_for_selector("form[action$='/codes/stop']")
+    page.click("footer form[action$='/sign-out'] button")
+    check_page(page)
+    page.fill("[name=name]", name)
+    page.fill("[name=password]", PASSWORD)
+    page.click("main form button")
+    page.wait_for_selector("[name=code]")
+    check_page(page)
+    page.fill("[name=code]", totp.at(now + STEP_S))
+    page.click("main form button")
+    page.wait_for_url("**/console")
+    page = visit(f"/console/operators/{quote(name)}", shape)
+    check_page(page)
+    page.fill("[name=program]", "nightly")
+    page.click("form[action$='/tokens'] button")
+    page.wait_for_selector("#token")
+    check_page(page)
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.click("main form[action$='/sessions/end'] button >> nth=0")
+    page.click("button[name=disabled][value=yes]")
+    page.wait_for_selector("button[name=disabled][value=no]")
+    page.click("button[name=disabled][value=no]")
+    page.wait_for_selector("button[name=disabled][value=yes]")
+    page.check("[name=sees_faces]")
+    page.click("main form:has(select) button")
+    page.wait_for_selector("[role=status]")
+    page.click("form[action$='/reset'] button")
+    page.wait_for_selector("#sign-in-link")

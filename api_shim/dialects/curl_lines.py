@@ -57,5 +57,9 @@ def _printed(data: Mapping[str, object], files: Mapping[str, str]) -> str:
         f"{json.dumps(name)}:" + ('"%s"' if name in files else canonical(data[name]))
         for name in sorted(data)
     ]
-    encoded = [f""""$(base64 <{files[name].removeprefix('@')} | tr -d '\\n')\"""" for name in sorted(files)]
+    encoded = [_encoded(files[name].removeprefix("@")) for name in sorted(files)]
     return " ".join([f"printf '{{{','.join(pairs)}}}'", *encoded])
+
+
+def _encoded(file: str) -> str:
+    return f"\"$(base64 <{file} | tr -d '\\n')\""

@@ -58,23 +58,37 @@ _silent.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """A file of a form. ``filename`` is what the sender calls it; bytes that are not UTF-8 are
+    replaced."""
+
+    name: str
+    filename: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
-    """The parts of a form by name; a name is in one of the two."""
+    """The parts of a form by name; a name is in one of the two. ``uploads`` are all of its files
+    in their order, several of one name among them where that is taken."""
 
     fields: dict[str, str] = field(repr=False)
     files: dict[str, bytes] = field(repr=False)
+    uploads: tuple[Upload, ...] = field(default=(), repr=False, compare=False)
 
 
 def read_multipart(
     body: bytes, content_type: str, takes: Callable[[str], bool] = lambda _: True,
-    always_files: Collection[str] = (),
+    always_files: Collection[str] = (), *, several: bool = False,
 ) -> Form:
     """The parts of ``body`` whose name ``takes`` accepts. The boundary is that of
     ``content_type``, the header; else the one with which the body begins.
 
-    A part with a file name is a file, as is a part whose name is in ``always_files``. A file
-    input that was left empty (no name, no bytes) is dropped. Text before the first and after
-    the last delimiter is ignored. The size of parts is limited by the body alone.
+    A part with a file name is a file, as is a part whose name is in ``always_files``. With
+    ``several``, files may share a name, as those of one field of a browser do; ``Form.files``
+    then has the first. A file input that was left empty (no name, no bytes) is dropped. Text
+    before the first and after the last delimiter is ignored. The size of parts is limited by the
+    body alone.
 
     Raises ``NotUtf8`` for a name or a field in another encoding, and ``InvalidParameter`` for
     everything else: no boundary, a truncated body, too many parts, a repeated name, a transfer
@@ -83,7 +97,7 @@ def read_multipart(
     delimiter = b"\r\n--" + _boundary(body, content_type)
     start = _start(body, delimiter)
     _check_delimiters(body, delimiter, start)
-    collector = _Collector(takes, always_files)
+    collector = _Collector(takes, always_files, several=several)
     parser = MultipartParser(
         delimiter[4:],
         collector.callbacks(),
@@ -141,11 +155,15 @@ class _Collector:
     """Receives the parser's callbacks. The parser gets the body in one piece and so reports
     each value in one piece, which is copied once."""
 
-    def __init__(self, takes: Callable[[str], bool], always_files: Collection[str]) -> None:
+    def __init__(
+        self, takes: Callable[[str], bool], always_files: Collection[str], *, several: bool
+    ) -> None:
         self._takes = takes
         self._always_files = always_files
+        self._several = several
         self._fields: dict[str, str] = {}
         self._files: dict[str, bytes] = {}
+        self._uploads: list[Upload] = []
         self._header = b""
         self._headers: dict[bytes, bytes] = {}
         self._data = memoryview(b"")
@@ -165,7 +183,7 @@ class _Collector:
         """Raises ``InvalidParameter`` when the closing delimiter is missing."""
         if not self._complete:
             raise InvalidParameter("the form is truncated")
-        return Form(self._fields, self._files)
+        return Form(self._fields, self._files, tuple(self._uploads))
 
     def _begin(self) -> None:
         self._headers, self._data = {}, memoryview(b"")
@@ -192,12 +210,14 @@ class _Collector:
         if not self._takes(name):
             return
         self._check_headers()
-        if name in self._fields or name in self._files:
+        if name in self._fields or (name in self._files and not (is_file and self._several)):
             raise InvalidParameter("the form has a name twice")
         if not is_file:
             self._fields[name] = text
         elif filename or self._data:
-            self._files[name] = bytes(self._data)
+            data = bytes(self._data)
+            self._files.setdefault(name, data)
+            self._uploads.append(Upload(name, (filename or b"").decode(errors="replace"), data))
 
     def _check_headers(self) -> None:
         if self._headers.get(b"content-transfer-encoding", b"").lower() not in _PLAIN_ENCODINGS:

@@ -18,5 +18,8 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("Batches", "/console/batches"),
+    Section("System", "/console/system"),
+    Section("Documentation", "/console/docs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )

@@ -21,6 +21,7 @@ from api_shim.admin.routes import read_parameters
 from api_shim.admin.sessions import read_cookies
 from api_shim.body import BodyKind
 from api_shim.console.texts import Texts, choose_language, texts_of
+from api_shim.multipart import Upload
 from api_shim.parsing import read_form
 from api_shim.requests import Call, Reply
 from pipeline.operators.model import OperatorRole, Session
@@ -37,13 +38,15 @@ MAX_NOTICE = 300
 @dataclass(frozen=True, slots=True)
 class View:
     """A request for a page by an operator. Its methods block. ``fields`` and ``files`` are those
-    of a form. ``session`` is None only on public pages."""
+    of a form, ``uploads`` all files of it with their names, several of one field among them.
+    ``session`` is None only on public pages."""
 
     call: Call
     services: AdminServices
     session: Session | None
     fields: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict, repr=False)
+    uploads: tuple[Upload, ...] = field(default=(), repr=False)
 
     @property
     def signed_in(self) -> Session:

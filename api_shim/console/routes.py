@@ -92,6 +92,6 @@ def _with_form(view: View) -> View:
     """Raises ``InvalidParameter``."""
     call = view.call
     if call.media_type == MULTIPART:
-        form = read_multipart(call.body, call.headers.get("content-type", ""))
-        return replace(view, fields=form.fields, files=form.files)
+        form = read_multipart(call.body, call.headers.get("content-type", ""), several=True)
+        return replace(view, fields=form.fields, files=form.files, uploads=form.uploads)
     return replace(view, fields=read_form(call.body))

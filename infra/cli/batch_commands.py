@@ -14,12 +14,12 @@ from infra.cli.batches.stores import BatchStores
 from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
 from infra.cli.console import print_json, print_notice
 from infra.cli.enroll.request import EnrolRequest
-from infra.cli.reports import csv_writer, json_writer
 from pipeline.batches.duplicate_search import list_findings, restart_failed
 from pipeline.batches.model import Batch
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.errors import BatchNotFound
 from pipeline.jobs.store import JobStore
+from pipeline.spreadsheets import csv_writer, json_writer
 
 app = typer.Typer(help="Batches: whole sources and what became of them.", no_args_is_help=True)
 

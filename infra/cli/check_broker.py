@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from infra.cli.clocks import clock_check
 from infra.cli.findings import Check, Verdict, judged
-from infra.cli.settings import variable
 from infra.local.stack import running_stack
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 

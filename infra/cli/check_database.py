@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from infra.cli.clocks import clock_check
 from infra.cli.findings import Check, Verdict, judged
-from infra.cli.settings import variable
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.database.clock import database_time
 from pipeline.database.diagnosis import (

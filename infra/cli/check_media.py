@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from infra.cli.clocks import clock_check
 from infra.cli.findings import Check, Verdict
-from infra.cli.settings import variable
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.errors import MediaUnavailable
-from pipeline.media.open import open_media
+from pipeline.media.open import open_location, open_media
 
 
 def check_media(settings: Settings) -> Iterator[Check]:
@@ -31,6 +31,27 @@ def check_media(settings: Settings) -> Iterator[Check]:
     if seconds is not None:
         # The date of an answer is cut to whole seconds.
         yield clock_check(seconds + 0.5 - time.time(), "the media store")
+
+
+def check_journal(settings: Settings) -> Iterator[Check]:
+    """The deletion journal; nothing is written to it."""
+    location = settings.journal_location
+    if location == settings.media_url:
+        yield Check(
+            "journal", Verdict.NOTE, "deletions are recorded in the media store: who loses it and "
+            "restores a backup has deleted people back",
+            f"set {variable('journal_url')} to a place apart from database and media",
+        )
+    elif location.startswith("file://"):
+        yield Check("journal", Verdict.GOOD, f"deletions are recorded in {location}")
+    else:
+        try:
+            open_location(location, settings, variable("journal_url")).check_access()
+        except MediaUnavailable as error:
+            advice = f"start it, check the way there, or correct {variable('journal_url')}"
+            yield Check("journal", Verdict.BAD, error.message, advice)
+            return
+        yield Check("journal", Verdict.GOOD, f"{location} can be read and written")
 
 
 def check_importing(settings: Settings) -> Iterator[Check]:

@@ -10,13 +10,13 @@ from importlib import metadata
 
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
-from infra.cli.check_media import check_importing, check_media
+from infra.cli.check_media import check_importing, check_journal, check_media
 from infra.cli.database import pack_here
 from infra.cli.findings import PATIENCE_S, Asked, Check, Verdict, judged, look
-from infra.cli.settings import variable
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import running_stack
 from pipeline.calibration.table import load_own_tables, load_table
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
@@ -48,6 +48,7 @@ def run_checks(settings: Settings) -> list[Check]:
               "(firewall, address), or what locks the database"),
         Asked("media", check_media, f"check {variable('media_url')} and the way there (firewall, "
               "address)"),
+        Asked("journal", check_journal, f"check {variable('journal_url')}"),
         Asked("importing", check_importing, f"check {variable('import_url')}"),
     ]
     until = time.monotonic() + PATIENCE_S

@@ -1,23 +1,16 @@
-"""Writes reports with one line per item, as CSV or JSON Lines."""
+"""Writes reports with one line per item into files, as CSV or JSON Lines."""
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from infra.local.private_files import private_file
 from pipeline.errors import FaceError, InvalidParameter
-
-# A spreadsheet evaluates a cell that starts with one of these as a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-Write = Callable[[Mapping[str, object]], None]
-MakeWriter = Callable[[TextIO, Sequence[str]], Write]
+from pipeline.spreadsheets import MakeWriter, Write, csv_writer, json_writer
 
 
 class ReportNotWritten(FaceError):
@@ -67,27 +60,3 @@ def check_place(path: Path) -> None:
         raise InvalidParameter(
             f"{path} cannot be written: its folder does not exist or is not writable"
         )
-
-
-def csv_writer(stream: TextIO, columns: Sequence[str]) -> Write:
-    """Writes the header, and returns a writer of rows."""
-    writer = csv.writer(stream)
-    writer.writerow(columns)
-    return lambda row: writer.writerow(spreadsheet_safe(row[column]) for column in columns)
-
-
-def json_writer(stream: TextIO, columns: Sequence[str]) -> Write:
-    """Returns a writer of one JSON object per row."""
-
-    def write(row: Mapping[str, object]) -> None:
-        values = {column: row[column] for column in columns}
-        stream.write(json.dumps(values, ensure_ascii=False) + "\n")
-
-    return write
-
-
-def spreadsheet_safe(value: object) -> object:
-    """``value`` with a leading apostrophe if a spreadsheet would evaluate it."""
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
-    return value

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Engine, Row, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, case, delete, func, or_, select, tuple_, update
 
 from pipeline.config.settings import Settings
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
@@ -44,6 +44,8 @@ HELD = -1
 
 # Receipts that are looked at in one round.
 BLOCK = 200
+
+_START = (float("-inf"), "")
 
 
 class Place(StrEnum):
@@ -169,9 +171,11 @@ class ReceiptCompletion:
     caches_s: float
     clock: Callable[[], float] = time.time
     _files_at: float = field(default=float("-inf"), init=False)
+    _after: tuple[float, str] = field(default=_START, init=False)
 
     def round(self) -> int:
-        """Look at every receipt that is not complete; returns how many are now. Raises
+        """Look at the next ``BLOCK`` receipts that are not complete, so that those that wait for
+        long hold up no others; returns how many are complete now. Raises
         ``DatabaseUnavailable``, ``MediaUnavailable``, ``ConfigurationError``."""
         waiting = self._pending()
         if not waiting:
@@ -183,12 +187,17 @@ class ReceiptCompletion:
         return sum(self._look(each) for each in waiting)
 
     def _pending(self) -> list[Receipt]:
+        place = tuple_(receipts.c.requested_at, receipts.c.id)
         query = (
             select(receipts)
             .where(receipts.c.completed_at.is_(None), receipts.c.deleted_at.is_not(None))
-            .order_by(receipts.c.requested_at).limit(BLOCK)
+            .where(place > tuple_(*self._after))
+            .order_by(receipts.c.requested_at, receipts.c.id).limit(BLOCK)
         )
-        return [_receipt(row) for row in read_rows(self.engine, query)]
+        found = [_receipt(row) for row in read_rows(self.engine, query)]
+        is_last = len(found) < BLOCK
+        self._after = _START if is_last else (found[-1].requested_at, found[-1].id)
+        return found
 
     def _look(self, receipt: Receipt) -> bool:
         stores = dict(receipt.stores)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.cli.settings import variable
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.operations import FUSED_STAGES, Stage
 from tests.architecture.test_deployment import options_of

@@ -14,7 +14,7 @@ import typer.main
 import yaml
 
 from infra.cli.main import app
-from infra.cli.settings import variable
+from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.operations import FUSED_STAGES, Stage
 from tests.programs import find_deployment_tool

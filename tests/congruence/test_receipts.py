@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, delete, insert
 
 from pipeline.accounts.deletion import delete_tenant
 from pipeline.database import migrate
-from pipeline.database.engine import change_rows, open_engine, reading
-from pipeline.database.schema import backups, receipt_subjects, snapshots
+from pipeline.database.engine import change_rows, open_engine, reading, writing
+from pipeline.database.schema import backups, discarded, receipt_subjects, snapshots
 from pipeline.deletions.receipts import (
     Place,
     Receipt,
@@ -134,6 +134,27 @@ def test_it_waits_for_the_objects(receipts: Receipts, gallery: TenantGallery) ->
 
     Trash(gallery.engine, gallery.media, gallery.clock).empty()
     assert receipts.round().waits_for == []
+
+
+def test_those_that_wait_hold_up_no_others(
+    receipts: Receipts, gallery: TenantGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.deletions.receipts.BLOCK", 2)
+    away = TenantGallery(
+        gallery.engine, gallery.tenant, Away(receipts.here.folder), gallery.clock
+    )
+    for number in range(5):  # they wait for their objects
+        away.faces.delete(gallery.tenant, gallery.add(f"waits-{number}").id)
+        receipts.clock.forward(1)
+    newest = receipts.read.newest(1)[0]
+    with writing(gallery.engine) as connection:  # but the last one
+        connection.execute(delete(discarded).where(discarded.c.receipt_id == newest.id))
+    receipts.clock.forward(CACHES_S)
+
+    waits = [receipts.round().waits_for for _ in range(3)]
+    assert waits[-1] == []
+    waiting = receipts.read.newest(9, pending=True)
+    assert [each.waits_for for each in waiting] == [[Place.OBJECTS]] * 4
 
 
 class Away(DirectoryStore):

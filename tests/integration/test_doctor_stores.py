@@ -22,7 +22,7 @@ from sqlalchemy import Engine, insert, update
 from infra.cli import check_database as database_checks
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
-from infra.cli.check_media import check_media
+from infra.cli.check_media import check_journal, check_media
 from infra.cli.clocks import WRONG_S, clock_check
 from infra.cli.findings import Asked, Check, Verdict, look
 from pipeline.config.settings import Settings
@@ -445,6 +445,23 @@ def test_a_directory_is_not_made_by_asking(tmp_path: Path) -> None:
     (check,) = look(check_media, "media", settings)
     assert check.verdict is Verdict.GOOD
     assert not (tmp_path / "new").exists()
+
+
+def test_a_journal_beside_the_pictures_is_told(shared_minio: MinioServer) -> None:
+    url = shared_minio.bucket("pictures")
+    (beside,) = look(
+        check_journal, "journal", Settings.model_validate(shared_minio.settings(url))
+    )
+    assert beside.verdict is Verdict.NOTE
+    assert "FACELINE_JOURNAL_URL" in beside.advice
+    apart = shared_minio.settings(url) | {"journal_url": shared_minio.bucket("deletions")}
+    (good,) = look(check_journal, "journal", Settings.model_validate(apart))
+    assert good.verdict is Verdict.GOOD
+    (missing,) = look(
+        check_journal, "journal",
+        Settings.model_validate(apart | {"journal_url": f"{shared_minio.url}/mistipt"}),
+    )
+    assert missing.verdict is Verdict.BAD
 
 
 # All of it ---------------------------------------------------------------------------------

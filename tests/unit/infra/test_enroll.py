@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from infra.cli.enroll.dry_run import COLUMNS
-from infra.cli.reports import ReportNotWritten, open_report, spreadsheet_safe
+from infra.cli.reports import ReportNotWritten, open_report
+from pipeline.spreadsheets import spreadsheet_safe
 from tests.unit.infra.conftest import Faceline
 from tests.unit.sources.makers import member, picture, tar, zipped
 

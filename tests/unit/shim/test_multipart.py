@@ -45,6 +45,24 @@ def test_as_curl_sends_it() -> None:
     assert form == Form({"api_id": "ID"}, {"image_one_file": JPEG})
 
 
+def test_several_files_of_one_name_only_where_they_are_taken() -> None:
+    def file(name: str, data: bytes) -> bytes:
+        return part(f'Content-Disposition: form-data; name="photos"; filename="{name}"', data)
+
+    sent = body(file("a.jpg", b"one"), file("b\xff.jpg", b"two"), field("csrf"))
+    form = read_multipart(sent, TYPE, several=True)
+    assert [(each.filename, each.data) for each in form.uploads] == [
+        ("a.jpg", b"one"), ("b\ufffd.jpg", b"two")
+    ]
+    assert form == Form({"csrf": "1"}, {"photos": b"one"})
+    with pytest.raises(InvalidParameter):
+        read_multipart(sent, TYPE)
+    with pytest.raises(InvalidParameter):
+        read_multipart(body(field("csrf"), field("csrf")), TYPE, several=True)
+    with pytest.raises(InvalidParameter):
+        read_multipart(body(field("photos"), file("a.jpg", b"one")), TYPE, several=True)
+
+
 def test_as_requests_sends_it() -> None:
     files = {"image_one_file": ("张三.jpg", JPEG), "image_two_file": ("b.jpg", b"two")}
     made = requests.Request("POST", "http://host/", data={"api_id": "号"}, files=files).prepare()

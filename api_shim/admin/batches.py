@@ -1,0 +1,316 @@
+"""Batches of all applications: progress, items, refusals, reports."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Download
+from api_shim.batches.replies import BatchDelay, BatchProblem, ReasonCount
+from api_shim.batches.requests import ReasonCode, RetriableState
+from pipeline.accounts.tenants import tenant_names
+from pipeline.batches.duplicate_search import restart_failed, search_of
+from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState
+from pipeline.batches.overview import count_refusals, newest_batches
+from pipeline.batches.report import COLUMNS, report_rows
+from pipeline.batches.source_errors import failure_of
+from pipeline.batches.unattended import LIST, PREFIX
+from pipeline.errors import BatchBusy, LimitReached
+from pipeline.operators.model import OperatorRole
+from pipeline.spreadsheets import csv_writer, json_writer
+from pipeline.types import JsonObject
+
+BatchId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+MAX_REPORT_ITEMS = 200_000
+"""Items of a report over HTTP, which is in memory as a whole: some 40 MB."""
+
+SourceKind = Literal["bucket", "list", "command"]
+
+
+class BatchesListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which batches to list: the newest ones of an application or of all, or those that are
+    older than the batch ``before``."""
+
+    application: str = ""
+    before: BatchId | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+
+
+class BatchQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """One batch."""
+
+    batch_id: BatchId
+
+
+class OperatorBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch. ``source_kind``: whether the service reads a ``bucket`` or a ``list`` of its
+    objects, or a ``command`` reads the ``source`` itself. ``waiting`` to ``cancelled`` add up to
+    ``items``; ``skipped`` counts litter beside the pictures. ``done`` is the share of the items
+    that have their outcome, 0 to 1, None while it is unknown; ``per_s`` how many items a second
+    got theirs on average; ``left_s`` how many seconds the others take at that rate. Times are
+    Unix seconds."""
+
+    batch_id: str
+    application: str
+    source: str
+    source_kind: SourceKind
+    state: BatchState
+    items: int
+    waiting: int
+    enrolled: int
+    duplicate: int
+    rejected: int
+    cancelled: int
+    skipped: int
+    exhausted: bool
+    total: int | None
+    position: float | None
+    done: float | None
+    per_s: float | None
+    left_s: float | None
+    created_at: float
+    updated_at: float
+    finished_at: float | None
+    error: BatchProblem | None
+
+
+class BatchesPage(msgspec.Struct, frozen=True):
+    """Batches, newest first. ``next`` is the ``before`` of the next page."""
+
+    batches: list[OperatorBatch]
+    next: str | None
+
+
+class BatchDetails(OperatorBatch, frozen=True, kw_only=True):
+    """A batch with how it is read, what it waits for, why its items were rejected and how far the
+    search for duplicate people is (the members of ``GET /batches/{batch_id}``). ``can_cancel``
+    and ``can_retry`` say what its state allows."""
+
+    options: dict[str, Any]
+    waits_for: BatchDelay | None
+    reasons: list[ReasonCount]
+    findings: dict[str, Any] | None
+    can_cancel: bool
+    can_retry: bool
+
+
+class BatchItemsQuery(BatchQuery, frozen=True, kw_only=True):
+    """Items past the number ``after``, of one state, with one reason."""
+
+    after: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    state: ItemState | None = None
+    reason: ReasonCode | None = None
+
+
+class OperatorItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item. ``original`` is the item with the same bytes. If its person was deleted, only its
+    outcome is left."""
+
+    number: int
+    source_name: str
+    state: ItemState
+    reason: str
+    detail: str
+    original: int
+    name: str
+    collection: str
+    external_id: str
+    description: str
+    size: int
+    width: int
+    height: int
+    face_id: int | None
+    faces: int
+    deleted: bool
+
+
+class OperatorItems(msgspec.Struct, frozen=True):
+    """Items by number. ``next`` is the ``after`` of the next page."""
+
+    items: list[OperatorItem]
+    next: int | None
+
+
+class RetryItems(BatchQuery, frozen=True, kw_only=True):
+    """Which items are tried again; without ``reasons``, those of every reason."""
+
+    states: tuple[RetriableState, ...] = ("rejected", "cancelled")
+    reasons: Annotated[list[ReasonCode], msgspec.Meta(max_length=20)] | None = None
+
+
+class RetriedItems(msgspec.Struct, frozen=True):
+    """How many items are tried again."""
+
+    retried: int
+
+
+class ReportQuery(BatchQuery, frozen=True, kw_only=True):
+    """The report of a batch in a format."""
+
+    format: Literal["csv", "jsonl"] = "csv"
+
+
+def list_batches(services: AdminServices, _actor: Actor, given: BatchesListQuery) -> BatchesPage:
+    tenant_id = services.tenant(given.application).id if given.application else None
+    engine = services.service.engine
+    found = newest_batches(engine, tenant_id, before=given.before, limit=given.limit)
+    names = tenant_names(engine)
+    return BatchesPage(
+        [OperatorBatch(**_values(each, names[each.tenant_id])) for each in found],
+        found[-1].id if len(found) == given.limit else None,
+    )
+
+
+def show_batch(services: AdminServices, _actor: Actor, given: BatchQuery) -> BatchDetails:
+    store, engine = services.service.batches, services.service.engine
+    batch = store.get(None, given.batch_id)
+    waits_for, search = store.waiting_reason(batch), search_of(batch)
+    refusals = count_refusals(engine, batch.id) if batch.rejected else {}
+    return BatchDetails(
+        **_values(batch, services.service.tenants.get(batch.tenant_id).name),
+        options=batch.options.to_json(),
+        waits_for=None if waits_for is None else BatchDelay(**waits_for.to_json()),
+        reasons=[
+            ReasonCount(status=ItemState.REJECTED, reason=reason, items=count)
+            for reason, count in refusals.items()
+        ],
+        findings=None if search is None else search.public_json(),
+        can_cancel=not batch.ended,
+        can_retry=_can_retry(batch),
+    )
+
+
+def list_items(services: AdminServices, _actor: Actor, given: BatchItemsQuery) -> OperatorItems:
+    store = services.service.batches
+    batch = store.get(None, given.batch_id)
+    found = store.items(
+        batch.id, after=given.after, limit=given.limit, state=given.state, reason=given.reason
+    )
+    return OperatorItems(
+        list(map(_item, found)), found[-1].number if len(found) == given.limit else None
+    )
+
+
+def cancel_batch(services: AdminServices, actor: Actor, given: BatchQuery) -> BatchDetails:
+    services.service.batches.cancel(None, given.batch_id, services.service.jobs)
+    return show_batch(services, actor, given)
+
+
+def retry_items(services: AdminServices, _actor: Actor, given: RetryItems) -> RetriedItems:
+    """Raises ``BatchBusy`` for a batch whose source the service cannot read again."""
+    store = services.service.batches
+    batch = store.get(None, given.batch_id)
+    if not batch.options.unattended:
+        raise BatchBusy(
+            f"A command reads the source of this batch; `faceline batches retry {batch.id[:8]}` "
+            "reads it again."
+        )
+    count = store.retry(
+        None, batch.id, states=[ItemState(each) for each in given.states], reasons=given.reasons
+    )
+    restart_failed(services.service.engine, batch.id)
+    return RetriedItems(count)
+
+
+def make_report(services: AdminServices, _actor: Actor, given: ReportQuery) -> Download:
+    store = services.service.batches
+    batch = store.get(None, given.batch_id)
+    if batch.items > MAX_REPORT_ITEMS:
+        raise LimitReached(
+            f"The report of more than {MAX_REPORT_ITEMS:,} items is written by "
+            f"`faceline batches report {batch.id[:8]} --to FILE`."
+        )
+    stream = io.StringIO(newline="")
+    write = (csv_writer if given.format == "csv" else json_writer)(stream, COLUMNS)
+    for row in report_rows(services.service.engine, store, batch.id):
+        write(row)
+    kind = "text/csv" if given.format == "csv" else "application/jsonl"
+    name = f"batch-{batch.id[:8]}.{given.format}"
+    return Download(stream.getvalue().encode(), f"{kind}; charset=utf-8", name)
+
+
+def _values(batch: Batch, application: str) -> JsonObject:
+    """The members of ``OperatorBatch``."""
+    failure, ended = failure_of(batch), batch.items - batch.waiting
+    elapsed_s = (batch.finished_at or batch.updated_at) - batch.created_at
+    whole = batch.items if batch.exhausted or batch.ended else _estimated_total(batch)
+    per_s = ended / elapsed_s if elapsed_s > 0 else None
+    left = None if whole is None else max(whole - ended, 0)
+    return {
+        **{name: getattr(batch, name) for name in _SAME_NAMES},
+        "batch_id": batch.id, "application": application, **_source(batch),
+        "done": None if whole is None else min(ended / whole, 1.0) if whole else 1.0,
+        "per_s": per_s,
+        "left_s": None if left is None or batch.ended or not per_s else left / per_s,
+        "error": None if failure is None else BatchProblem(**failure),
+    }
+
+
+_SAME_NAMES = {each.name for each in fields(Batch)} & {*OperatorBatch.__struct_fields__}
+
+
+def _source(batch: Batch) -> JsonObject:
+    if not batch.options.unattended:
+        return {"source": batch.source, "source_kind": "command"}
+    if batch.source.startswith(LIST):
+        return {"source": "", "source_kind": "list"}
+    return {"source": batch.source.removeprefix(PREFIX), "source_kind": "bucket"}
+
+
+def _estimated_total(batch: Batch) -> int | None:
+    """How many items the source has, by the share of it that was read."""
+    if not batch.position:
+        return None
+    return max(batch.items, round(batch.items / batch.position))
+
+
+def _can_retry(batch: Batch) -> bool:
+    return batch.options.unattended and batch.ended and (batch.rejected + batch.cancelled > 0)
+
+
+def _item(item: BatchItem) -> OperatorItem:
+    own = ("number", "source_name", "state", "reason", "detail", "original", "size", "width",
+           "height", "face_id", "faces")
+    return OperatorItem(
+        **{name: getattr(item, name) for name in own}, **asdict(item.about),
+        deleted=item.erased_at is not None,
+    )
+
+
+LIST_BATCHES = AdminOperation(
+    "batches.list", "GET", "/batches", "Batches, newest first.", OperatorRole.VIEWER,
+    BatchesListQuery, BatchesPage, list_batches,
+)
+SHOW_BATCH = AdminOperation(
+    "batches.show", "GET", "/batches/{batch_id}", "A batch, its progress and its refusals.",
+    OperatorRole.VIEWER, BatchQuery, BatchDetails, show_batch,
+)
+LIST_ITEMS = AdminOperation(
+    "batches.items", "GET", "/batches/{batch_id}/items", "The items of a batch.",
+    OperatorRole.VIEWER, BatchItemsQuery, OperatorItems, list_items,
+)
+CANCEL_BATCH = AdminOperation(
+    "batches.cancel", "POST", "/batches/{batch_id}/cancel",
+    "End a batch: waiting items are cancelled, enrolled ones stay.", OperatorRole.OPERATOR,
+    BatchQuery, BatchDetails, cancel_batch, subject_of=lambda given: f"batch {given.batch_id}",
+)
+RETRY_ITEMS = AdminOperation(
+    "batches.retry", "POST", "/batches/{batch_id}/retry",
+    "Read rejected and cancelled items again.", OperatorRole.OPERATOR,
+    RetryItems, RetriedItems, retry_items, subject_of=lambda given: f"batch {given.batch_id}",
+)
+REPORT = AdminOperation(
+    "batches.report", "GET", "/batches/{batch_id}/report",
+    "A line for every item, as CSV or JSON Lines.", OperatorRole.VIEWER,
+    ReportQuery, Download, make_report,
+)
+
+OPERATIONS: Sequence[AdminOperation[Any, Any]] = (
+    LIST_BATCHES, SHOW_BATCH, LIST_ITEMS, CANCEL_BATCH, RETRY_ITEMS, REPORT,
+)

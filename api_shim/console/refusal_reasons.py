@@ -1,0 +1,38 @@
+"""Why items of batches are refused, in words. The texts of the console translate them."""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "no_face": "No face was found.",
+    "many_faces": "It shows several faces, and the batch takes only pictures of one.",
+    "bad_quality": "The face is too small, blurred, dark or turned away.",
+    "picture_corrupt": "The picture is damaged and cannot be decoded.",
+    "picture_out_of_range": "The picture is too large or too small.",
+    "not_a_picture": "It is not a picture of a known format.",
+    "format_not_accepted": "Pictures of this format are not accepted.",
+    "media_too_large": "The file is larger than the service takes.",
+    "media_not_found": "There is no such file or object.",
+    "unreadable": "It could not be read.",
+    "empty": "The file is empty.",
+    "link": "It is a link and not a file.",
+    "not_a_file": "It is a device or a pipe and not a file.",
+    "unsafe_name": "Its name leads out of the source, or is too long.",
+    "too_deep": "It lies too many folders deep.",
+    "no_person": "It is in no folder that names a person.",
+    "duplicate_name": "An earlier item has the same name.",
+    "broken_row": "Its row of the list cannot be used.",
+    "no_bucket": "It names an object, and no bucket was named.",
+    "no_collection": "Its collection cannot be created.",
+    "collection_not_found": "Its collection does not exist.",
+    "encrypted": "It is encrypted in the archive.",
+    "nested_archive": "It is an archive inside the source. Unpack it first.",
+    "unsupported": "It is packed in a way that cannot be read.",
+    "bomb": "It unpacks to far more than its size.",
+    "too_many": "The archive has too many members.",
+    "archive_damaged": "The archive is damaged from here on.",
+    "job_crashed": "It ended the process that decoded it each time.",
+    "job_timed_out": "It took too long.",
+    "same_person": "The person is enrolled under another name.",
+    "same_picture": "The same picture is enrolled already.",
+    "gone": "It is no longer in the source.",
+}

@@ -1,0 +1,1 @@
+"""The pages of ``docs/``, which the package brings along: read, rendered, searched."""

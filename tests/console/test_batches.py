@@ -1,0 +1,149 @@
+"""Batches in the console and at ``/admin``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import uuid
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import insert, update
+
+from api_shim.console.refusal_reasons import REASONS
+from api_shim.console.texts import LANGUAGES, texts_of
+from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
+from pipeline.batches.store import BatchStore
+from pipeline.database.engine import writing
+from pipeline.database.schema import batch_items, batches
+from pipeline.operators.model import OperatorRole
+from pipeline.sources.base import RefusalReason
+from tests.console.conftest import ConsoleClient, sign_in
+from tests.stack import Stack
+
+HOSTILE = "<script>alert('ה')</script>\u202e\"😀"
+
+
+def make_batch(
+    stack: Stack, items: Sequence[tuple[str, ItemState, str]], *,
+    state: BatchState = BatchState.DONE, source: str = "/srv/photos", unattended: bool = False,
+) -> Batch:
+    """A batch with items: (source name, state, reason)."""
+    store = BatchStore(stack.cluster.engine)
+    tenant = stack.credentials.tenant_id
+    options = BatchOptions(unattended=unattended)
+    made, _ = store.open(tenant, uuid.uuid4().hex, source, options)
+    rows = [
+        {
+            "batch_id": made.id, "number": number, "tenant_id": tenant, "source_name": name,
+            "name_hash": number.to_bytes(16, "big"), "name": name[:200], "state": state.value,
+            "reason": reason or None, "faces": int(state is ItemState.ENROLLED),
+        }
+        for number, (name, state, reason) in enumerate(items, 1)
+    ]
+    states = [each for _, each, _ in items]
+    with writing(stack.cluster.engine) as connection:
+        if rows:
+            connection.execute(insert(batch_items), rows)
+        connection.execute(update(batches).where(batches.c.id == made.id).values(
+            items=len(rows), state=state.value, exhausted=state is BatchState.DONE,
+            **{each.value: states.count(each) for each in (
+                ItemState.WAITING, ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED,
+                ItemState.CANCELLED,
+            )},
+        ))
+    return store.get(tenant, made.id)
+
+
+MIXED = [
+    (HOSTILE, ItemState.REJECTED, "no_face"),
+    ("=cmd()", ItemState.REJECTED, "not_a_picture"),
+    ("ada.jpg", ItemState.ENROLLED, ""),
+    ("bob.jpg", ItemState.REJECTED, "no_face"),
+]
+
+
+def test_batches_are_listed_in_pages(idle_stack: Stack, console: ConsoleClient) -> None:
+    made = [make_batch(idle_stack, []).id for _ in range(3)]
+    first = console.get("/admin/batches", params={"limit": 2}).json()
+    assert [each["batch_id"] for each in first["batches"]] == made[:0:-1]
+    second = console.get("/admin/batches", params={"limit": 1, "before": first["next"]}).json()
+    assert [each["batch_id"] for each in second["batches"]] == made[:1]
+    page = console.get("/console/batches", params={"application": "stack"}).text
+    assert all(f"/console/batches/{each}" in page for each in made)
+    assert console.get("/console/batches", params={"application": "nobody"}).status_code == 404
+
+
+def test_refused_items_with_their_reasons(idle_stack: Stack, console: ConsoleClient) -> None:
+    batch = make_batch(idle_stack, MIXED, source=HOSTILE)
+    page = console.get(f"/console/batches/{batch.id}").text
+    assert REASONS["no_face"] in page
+    assert "ada.jpg" not in page
+    assert "<script>alert" not in page
+    shown = console.get(f"/admin/batches/{batch.id}").json()
+    counted = {each["reason"]: each["items"] for each in shown["reasons"]}
+    assert counted == {"no_face": 2, "not_a_picture": 1}
+    query = {"state": "rejected", "reason": "no_face", "limit": 1}
+    first = console.get(f"/admin/batches/{batch.id}/items", params=query).json()
+    assert [each["number"] for each in first["items"]] == [1]
+    rest = console.get(
+        f"/admin/batches/{batch.id}/items", params={**query, "after": first["next"]}
+    ).json()
+    assert [each["number"] for each in rest["items"]] == [4]
+    by_reason = console.get(f"/console/batches/{batch.id}", params={"reason": "no_face"}).text
+    assert "bob.jpg" in by_reason
+    assert "=cmd()" not in by_reason
+
+
+def test_the_report_starts_no_formula(idle_stack: Stack, console: ConsoleClient) -> None:
+    batch = make_batch(idle_stack, MIXED)
+    answer = console.get(f"/admin/batches/{batch.id}/report")
+    assert answer.headers["content-type"].startswith("text/csv")
+    assert "attachment" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    assert [row["source_name"] for row in rows] == [HOSTILE, "'=cmd()", "ada.jpg", "bob.jpg"]
+    lines = console.get(f"/admin/batches/{batch.id}/report", params={"format": "jsonl"}).text
+    assert len(lines.splitlines()) == len(MIXED)
+
+
+def test_a_batch_is_cancelled_and_retried(idle_stack: Stack, console: ConsoleClient) -> None:
+    batch = make_batch(
+        idle_stack, MIXED, state=BatchState.READING, source="prefix:p", unattended=True
+    )
+    path = f"/console/batches/{batch.id}"
+    assert "Cancel the batch" in console.get(path).text
+    assert console.submit(path, action="cancel").status_code == 303
+    assert BatchStore(idle_stack.cluster.engine).get(None, batch.id).state is BatchState.CANCELLED
+    assert console.submit(path, action="retry", reason="no_face").status_code == 303
+    items = BatchStore(idle_stack.cluster.engine).items(batch.id)
+    assert [each.number for each in items if each.state is ItemState.AGAIN] == [1, 4]
+    assert console.submit(path, action="burn").status_code == 400
+
+
+def test_a_commands_batch_is_retried_by_the_command(
+    idle_stack: Stack, console: ConsoleClient
+) -> None:
+    batch = make_batch(idle_stack, MIXED)
+    answer = console.request("POST", f"/admin/batches/{batch.id}/retry", json={})
+    assert answer.status_code == 409
+    assert "faceline batches retry" in answer.json()["message"]
+
+
+def test_a_viewer_changes_nothing(idle_stack: Stack) -> None:
+    viewer = sign_in(idle_stack, OperatorRole.VIEWER)
+    batch = make_batch(idle_stack, MIXED, state=BatchState.READING)
+    path = f"/console/batches/{batch.id}"
+    assert "Cancel the batch" not in viewer.get(path).text
+    assert viewer.submit(path, action="cancel").status_code == 403
+
+
+@pytest.mark.parametrize("batch_id", ["0" * 32, "x", "../apps"])
+def test_no_such_batch(console: ConsoleClient, batch_id: str) -> None:
+    assert console.get(f"/console/batches/{batch_id}").status_code in (400, 404)
+
+
+def test_every_reason_has_words() -> None:
+    assert {str(each) for each in RefusalReason if each is not RefusalReason.SKIPPED} <= {*REASONS}
+    for language in LANGUAGES:
+        if language != "en":
+            assert {*REASONS.values()} <= {*texts_of(language).catalog}

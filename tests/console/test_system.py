@@ -1,0 +1,105 @@
+"""Settings and documentation: what is shown, found, hidden."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urljoin
+
+import pytest
+
+from api_shim.documentation.library import all_pages, pictures
+from api_shim.documentation.rendering import render_page
+from pipeline.operators.model import OperatorRole
+from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.databases import ONE_DATABASE
+from tests.stack import Stack
+
+
+def test_settings_say_where_they_come_from(console: ConsoleClient, idle_stack: Stack) -> None:
+    listed = console.get("/admin/system/settings").json()["settings"]
+    by_name = {each["variable"]: each for each in listed}
+    assert by_name["FACELINE_HOLD_S"]["source"] == "environment"
+    assert by_name["FACELINE_HOLD_S"]["value"] == "1.0"
+    assert by_name["FACELINE_MAX_ATTEMPTS"]["source"] == "default"
+    assert by_name["FACELINE_MASTER_KEY"]["source"] in ("file", "environment")
+    assert by_name["FACELINE_MASTER_KEY"]["value"] == "(set)"
+    page = console.get("/console/system/settings").text
+    assert by_name["FACELINE_LEASE_S"]["meaning"] in page
+    given = console.get("/console/system/settings?given=1&q=hold_s").text
+    assert "FACELINE_HOLD_S" in given
+    assert "FACELINE_LIVING_HOLD_S" not in given
+    hostile = console.get("/console/system/settings", params={"q": '"><script>alert(1)'})
+    assert "<script>alert" not in hostile.text
+    assert "FACELINE_HOLD_S" not in hostile.text
+
+
+def test_every_page_of_the_documentation_is_served(console: ConsoleClient) -> None:
+    for name in all_pages():
+        answer = console.get(f"/console/docs/{name}")
+        assert answer.status_code == 200
+        assert answer.text.count("<h1") == 1
+    for name in pictures():
+        assert console.get(f"/console/docs/{name}").headers["content-type"] == "image/svg+xml"
+    assert console.get("/console/docs/nothing").status_code == 404
+    assert console.get("/console/docs/..%2f..%2fpyproject.toml").status_code == 404
+    assert console.get("/console/docs/api.md").headers["location"] == "/console/docs/api"
+
+
+def test_links_between_pages_lead_to_places() -> None:
+    places = {
+        f"/console/docs/{name}": set(re.findall(r' id="([^"]+)"', render_page(name)))
+        for name in all_pages()
+    }
+    checked = 0
+    for base in places:
+        html = render_page(base.removeprefix("/console/docs/"))
+        for target in re.findall(r'<a href="([^":]+)"', html):
+            path, _, anchor = urljoin(base, target).partition("#")
+            if path.removeprefix("/console/docs/") not in pictures():
+                assert path in places, f"{base} links to {target}"
+                assert not anchor or anchor in places[path], f"{base} links to {target}"
+                checked += 1
+        for source in re.findall(r'<img src="([^"]+)"', html):
+            assert urljoin(base, source).removeprefix("/console/docs/") in pictures()
+    assert checked > 100
+
+
+def test_the_documentation_is_searched(console: ConsoleClient) -> None:
+    found = console.get("/admin/docs", params={"q": "Receipt restored", "limit": 3}).json()
+    assert found["total"] >= len(found["sections"]) > 0
+    for section in found["sections"]:
+        words = {part["text"].casefold() for part in section["excerpt"] if part["found"]}
+        assert words <= {"receipt", "restored"}
+    page = console.get("/console/docs", params={"q": "threshold"}).text
+    assert re.search(r"<mark>threshold</mark>", page, re.IGNORECASE)
+    target = re.search(r'<h2><a href="(/console/docs/[^"#]+)#([^"]*)"', page)
+    assert target
+    assert f'id="{target[2]}"' in console.get(target[1]).text
+    hostile = console.get("/console/docs", params={"q": "<script>alert(1)</script> 'x\" 🙂"})
+    assert "<script>alert" not in hostile.text
+    assert console.get("/console/docs", params={"q": "zzzqqq"}).text.count("<mark>") == 0
+
+
+def test_viewers_may_read(idle_stack: Stack) -> None:
+    viewer = sign_in(idle_stack, OperatorRole.VIEWER)
+    for path in ("/console/system", "/console/system/settings", "/console/docs"):
+        assert viewer.get(path).status_code == 200
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_a_browser(visit: Visit, shape: Shape) -> None:
+    page = visit("/console/system", shape)
+    check_page(page)
+    page.locator('main a[href$="/system/settings"]').first.click()
+    page.locator('main input[name="q"]').fill("hold_s")
+    page.locator('main form[role="search"] button').click()
+    assert page.locator("tr#FACELINE_HOLD_S").count() == 1
+    check_page(page)
+    page.goto("/console/docs?q=receipt")
+    check_page(page)
+    page.locator("ol.found a").first.click()
+    check_page(page)
+    page.goto("/console/docs/bulk")
+    check_page(page)
+    assert page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")

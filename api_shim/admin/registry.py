@@ -9,10 +9,12 @@ from api_shim.admin.batches import OPERATIONS as BATCHES
 from api_shim.admin.documentation import OPERATIONS as DOCUMENTATION
 from api_shim.admin.operation import AdminOperation
 from api_shim.admin.system import OPERATIONS as SYSTEM
+from api_shim.admin.try_it import OPERATIONS as TRY_IT
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *AUDIT,
     *DOCUMENTATION,
     *SYSTEM,
     *BATCHES,
+    *TRY_IT,
 )

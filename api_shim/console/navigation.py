@@ -18,6 +18,7 @@ class Section:
 
 
 SECTIONS: tuple[Section, ...] = (
+    Section("Try it", "/console/try", OperatorRole.OPERATOR),
     Section("Batches", "/console/batches"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),

@@ -9,11 +9,13 @@ from api_shim.console.pages import (
     documentation,
     preferences,
     system,
+    try_it,
 )
 
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
     *audit.PAGES,
+    *try_it.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *documentation.PAGES,

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from api_shim.admin.try_it import DocumentAnswer, TriedJob, Tried, TryKind
+from api_shim.admin.try_it import DocumentAnswer, Tried, TriedJob, TryKind
 from api_shim.console.texts import Texts
 
 SHOWN_CHARS = 96

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from api_shim.admin.operation import AdminOperation
@@ -21,12 +21,10 @@ from api_shim.admin.try_it import (
     TryQuery,
     TryStarted,
 )
-from api_shim.body import BodyKind
 from api_shim.console import try_words
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
-from api_shim.console.try_answers import DocumentRow, TimeRow, document_rows, stages_of, time_rows
-from api_shim.console.try_words import say
+from api_shim.console.try_answers import document_rows, stages_of, time_rows
 from api_shim.parsing import read_form
 from api_shim.requests import Reply
 from api_shim.resource import error_status
@@ -44,7 +42,7 @@ SHOWN_FACES = 30
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What went wrong, and what to do; ``other`` is the ending of the page for such a file."""
+    """What went wrong, and what to do; ``other`` is the page for such a file."""
 
     message: str
     advice: str = ""
@@ -143,10 +141,10 @@ def _problem(view: View, kind: _Kind, error: FaceError) -> Problem:
     message = try_words.failure_words(texts, error.message, error.picture)
     faulty = files[error.picture or 0]
     if kind.kind is TryKind.CLIP:
-        other = "" if picture_format(faulty) is None else _KINDS[TryKind.PICTURE].suffix
+        other = "" if picture_format(faulty) is None else PATH
         return Problem(message, try_words.advice(texts, error.code), other)
     is_clip = clip_format(faulty) is not None and picture_format(faulty) is None
-    other = _KINDS[TryKind.CLIP].suffix if is_clip else ""
+    other = f"{PATH}/clip" if is_clip else ""
     return Problem(message, try_words.advice(texts, error.code), other)
 
 

@@ -25,8 +25,12 @@ export function post(url, body) {
 /** Replaces the element with this id by the one of the same id in a page at `url`. */
 export async function refresh(id, url = location.href) {
   const answer = await fetch(url, { headers: { Accept: "text/html" } });
-  if (!answer.ok) return;
-  const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+  if (answer.ok) replace(id, await answer.text());
+}
+
+/** Replaces the element with this id by the one of the same id in a page's text. */
+export function replace(id, text) {
+  const parsed = new DOMParser().parseFromString(text, "text/html");
   const fresh = parsed.getElementById(id), old = document.getElementById(id);
   if (!fresh || !old || old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select")) return;
   old.replaceWith(fresh);

@@ -25,6 +25,7 @@ from api_shim.console import try_words
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
 from api_shim.console.try_answers import document_rows, stages_of, time_rows
+from api_shim.console.try_comparison import comparison
 from api_shim.parsing import read_form
 from api_shim.requests import Reply
 from api_shim.resource import error_status
@@ -35,6 +36,9 @@ from pipeline.operators.model import OperatorRole
 from pipeline.types import JsonObject
 
 PATH = "/console/try"
+
+SAME_FROM = 70
+"""The threshold at first: one in ten thousand pairs of different people passes."""
 
 SHOWN_FACES = 30
 """Faces of a picture of which the page tells everything."""
@@ -194,7 +198,17 @@ def _seen_picture(view: View, tried: Tried) -> JsonObject:
     }
 
 
-_SEEN: dict[TryKind, Callable[[View, Tried], JsonObject]] = {TryKind.PICTURE: _seen_picture}
+def _seen_pair(view: View, tried: Tried) -> JsonObject:
+    if tried.result is None:
+        return {"pair": None}
+    texts, sent = view.texts, view.query.get("threshold", "")
+    threshold = min(int(sent), 100) if sent.isascii() and sent.isdigit() else SAME_FROM
+    return {"pair": comparison(texts, tried.result, threshold, _KINDS[TryKind.PAIR].inputs)}
+
+
+_SEEN: dict[TryKind, Callable[[View, Tried], JsonObject]] = {
+    TryKind.PICTURE: _seen_picture, TryKind.PAIR: _seen_pair,
+}
 
 
 PAGES = (

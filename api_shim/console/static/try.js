@@ -107,3 +107,19 @@ enhance("[data-camera]", (button) => {
     canvas.toBlob((blob) => take(blob, "camera.jpg"), "image/jpeg", JPEG_QUALITY);
   });
 });
+
+enhance("[data-threshold]", (form) => {
+  const range = form.elements.threshold, rates = JSON.parse(form.dataset.rates);
+  form.querySelector("[data-apply]").hidden = true;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  range.addEventListener("input", () => {
+    form.querySelector("output").textContent = range.value;
+    form.querySelector("[data-rate]").textContent = rates[range.value];
+    for (const cell of document.querySelectorAll("[data-score]")) {
+      const same = Number(cell.dataset.score) >= Number(range.value);
+      const verdict = cell.querySelector("[data-verdict]");
+      verdict.textContent = same ? form.dataset.same : form.dataset.different;
+      verdict.classList.toggle("good", same);
+    }
+  });
+});

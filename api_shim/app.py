@@ -78,6 +78,7 @@ class Shim:
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:
+        self._service.readiness.attach(asyncio.get_running_loop())
         self._service.admission.start()
         self._service.heartbeat.start()
         waiting = asyncio.create_task(self._service.waiters.run())

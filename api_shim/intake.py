@@ -56,13 +56,18 @@ def claimed_caller(call: Call, parameter: str = "") -> str:
     return f"at {call.client_host}" if call.client_host else ""
 
 
+def max_body_bytes(settings: Settings) -> int:
+    """The largest body, in bytes, of a request that may carry a clip."""
+    # A clip in Base64 takes a third more, and in a form up to three characters for some of its
+    # signs.
+    return max(settings.max_body_bytes, settings.max_clip_bytes * 3 // 2)
+
+
 class Intake:
     """Bounds the memory and the threads that requests occupy, in all and per caller."""
 
     def __init__(self, settings: Settings, pool: ThreadPoolExecutor) -> None:
-        # A clip in Base64 takes a third more, and in a form up to three characters for some
-        # of its signs.
-        self._bodies = BodyReader(settings.max_body_bytes, settings.max_clip_bytes * 3 // 2)
+        self._bodies = BodyReader(settings.max_body_bytes, max_body_bytes(settings))
         self._caller_limit = PerCallerLimit(MAX_INTAKE_PER_CALLER)
         self._pool = pool
 

@@ -64,7 +64,18 @@ class Readiness:
         self._found: Parts = {}
         self._found_at = float("-inf")
         self._full_until: dict[str, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.stopping = False
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Note the event loop in which ``parts`` runs."""
+        self._loop = loop
+
+    def parts_for_thread(self) -> Parts:
+        """As ``parts``, for a thread beside the loop; nothing is known before there is one."""
+        if self._loop is None:
+            return dict.fromkeys(self._checks, PartState.UNKNOWN)
+        return asyncio.run_coroutine_threadsafe(self.parts(), self._loop).result()
 
     async def parts(self) -> Parts:
         """The state of database, media store and master key, at most two seconds old."""

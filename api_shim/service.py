@@ -23,11 +23,13 @@ from pipeline.config.settings import Settings
 from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import open_engine
 from pipeline.deletions.journal import DeletionJournal, open_journal
+from pipeline.deletions.receipts import ReceiptStore
 from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
+from pipeline.gallery.browse import GalleryBrowser
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import FaceStore
@@ -63,6 +65,8 @@ class RecordStores:
         self.images = ImageStore(engine, media, clock, journal)
         self.collections = CollectionStore(engine, media, clock, journal)
         self.galleries = GalleryStore(engine, media, clock, journal)
+        self.browser = GalleryBrowser(engine)
+        self.receipts = ReceiptStore(engine)
         self.challenges = ChallengeStore(engine, clock)
 
 
@@ -78,7 +82,7 @@ class Service:
         self.jobs = JobStore(self.engine, clock, tenant_keys)
         vault = open_vault(settings)
         self.tenants = TenantStore(self.engine, vault, clock)
-        self.media = open_media(settings, tenant_keys)
+        self.media = open_media(settings, tenant_keys, self.engine)
         self.readiness = Readiness(self.engine, self.media, vault)
         self.batches = BatchStore(self.engine, clock, tenant_keys)
         self.operators = OperatorStore(self.engine, clock)

@@ -94,7 +94,7 @@ def snapshot_number(key: str) -> int:
 
 
 def list_media(tenant_id: int, fingerprint: str, name: str) -> str:
-    """The key of a list of pictures to enrol, stored until its batch has been read."""
+    """The key of a list or an archive of pictures to enrol, stored until its batch was read."""
     return f"{lists_prefix(tenant_id)}{fingerprint}/{name}"
 
 

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Download
+from api_shim.batches.opening import open_batch, store_source
 from api_shim.batches.replies import BatchDelay, BatchProblem, ReasonCount
 from api_shim.batches.requests import ReasonCode, RetriableState
+from api_shim.body import BodyKind
+from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import tenant_names
 from pipeline.batches.duplicate_search import restart_failed, search_of
-from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState
+from pipeline.batches.model import Batch, BatchItem, BatchOptions, BatchState, ItemState
 from pipeline.batches.overview import count_refusals, newest_batches
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.batches.source_errors import failure_of
-from pipeline.batches.unattended import LIST, PREFIX
-from pipeline.errors import BatchBusy, LimitReached
+from pipeline.batches.unattended import PREFIX, UPLOAD, prefix_name, stored_key, upload_name
+from pipeline.encryption.hashing import digest
+from pipeline.errors import (
+    BatchBusy,
+    CollectionExists,
+    CollectionNotFound,
+    InvalidParameter,
+    LimitReached,
+)
 from pipeline.operators.model import OperatorRole
+from pipeline.sources.import_bucket import (
+    CollectionKey,
+    check_collection,
+    check_prefix,
+    import_location,
+)
+from pipeline.sources.names import Layout
+from pipeline.sources.uploaded import pack_uploads
 from pipeline.spreadsheets import csv_writer, json_writer
 from pipeline.types import JsonObject
 
@@ -29,7 +49,7 @@ BatchId = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 MAX_REPORT_ITEMS = 200_000
 """Items of a report over HTTP, which is in memory as a whole: some 40 MB."""
 
-SourceKind = Literal["bucket", "list", "command"]
+SourceKind = Literal["bucket", "list", "upload", "command"]
 
 
 class BatchesListQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,12 +68,12 @@ class BatchQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OperatorBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch. ``source_kind``: whether the service reads a ``bucket`` or a ``list`` of its
-    objects, or a ``command`` reads the ``source`` itself. ``waiting`` to ``cancelled`` add up to
-    ``items``; ``skipped`` counts litter beside the pictures. ``done`` is the share of the items
-    that have their outcome, 0 to 1, None while it is unknown; ``per_s`` how many items a second
-    got theirs on average; ``left_s`` how many seconds the others take at that rate. Times are
-    Unix seconds."""
+    """A batch. ``source_kind``: whether the service reads a ``bucket``, a ``list`` of its
+    objects or an ``upload``, or a ``command`` reads the ``source`` itself. ``waiting`` to
+    ``cancelled`` add up to ``items``; ``skipped`` counts litter beside the pictures. ``done`` is
+    the share of the items that have their outcome, 0 to 1, None while it is unknown; ``per_s``
+    how many items a second got theirs on average; ``left_s`` how many seconds the others take at
+    that rate. Times are Unix seconds."""
 
     batch_id: str
     application: str
@@ -97,6 +117,37 @@ class BatchDetails(OperatorBatch, frozen=True, kw_only=True):
     findings: dict[str, Any] | None
     can_cancel: bool
     can_retry: bool
+
+
+class BatchFile(msgspec.Struct, frozen=True):
+    """A file to enrol: its name, which names the person of a photo, and its bytes in Base64."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    data: bytes
+
+
+class StartBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch to start: ``files`` are one zip or tar, or several photos; or everything below a
+    ``prefix`` of the application's folder in the bucket that batches import from. ``collection``:
+    where items go for which the source names no other; empty: the default one;
+    ``create_collection`` makes it if it is missing. ``faces`` of each picture: the largest, the
+    only one, or all. ``gate``: faces must pass the quality limits. ``reject_duplicates``: who is
+    enrolled under another name is refused. ``layout``: whether the folder or the file names the
+    person. ``take_litter``: with files that programs leave beside pictures."""
+
+    application: str
+    files: list[BatchFile] | None = None
+    prefix: str | None = None
+    collection: CollectionKey = ""
+    create_collection: bool = False
+    faces: Literal["largest", "one", "all"] = "largest"
+    gate: bool = False
+    reject_duplicates: bool = False
+    layout: Layout = "auto"
+    take_litter: bool = False
+
+    def __post_init__(self) -> None:
+        check_collection(self.collection)
 
 
 class BatchItemsQuery(BatchQuery, frozen=True, kw_only=True):
@@ -156,6 +207,44 @@ class ReportQuery(BatchQuery, frozen=True, kw_only=True):
     format: Literal["csv", "jsonl"] = "csv"
 
 
+def start_batch(services: AdminServices, actor: Actor, given: StartBatch) -> BatchDetails:
+    """Raises ``InvalidParameter``, ``CollectionNotFound``, ``ConfigurationError`` without a bucket
+    to import from, and ``MediaUnavailable``."""
+    service, tenant = services.service, services.tenant(given.application)
+    if (given.files is None) == (given.prefix is None):
+        raise InvalidParameter("a batch takes either files or a prefix")
+    packed = b""
+    if given.files is not None:
+        packed = pack_uploads([(each.name, each.data) for each in given.files])
+    else:
+        import_location(service.settings, tenant.id)
+        check_prefix(given.prefix or "")
+    _resolve_collection(services, tenant, given)
+    fingerprint = digest("batch", str(tenant.id), uuid.uuid4().hex)
+    source = prefix_name(given.prefix or "")
+    if packed:
+        source = upload_name(store_source(service.media, tenant, fingerprint, packed))
+    options = BatchOptions(
+        collection=given.collection, faces=given.faces, gate=given.gate,
+        reject_duplicates=given.reject_duplicates, layout=given.layout, unattended=True,
+        take_litter=given.take_litter,
+    )
+    batch, _ = open_batch(service.batches, tenant, fingerprint, source, options)
+    return show_batch(services, actor, BatchQuery(batch_id=batch.id))
+
+
+def _resolve_collection(services: AdminServices, tenant: Tenant, given: StartBatch) -> None:
+    """Raises ``CollectionNotFound``, and what creating one raises."""
+    collections = services.service.records.collections
+    try:
+        collections.resolve(tenant.id, [given.collection] if given.collection else [])
+    except CollectionNotFound:
+        if not given.create_collection:
+            raise
+        with suppress(CollectionExists):
+            collections.create(tenant.id, given.collection, name="")
+
+
 def list_batches(services: AdminServices, _actor: Actor, given: BatchesListQuery) -> BatchesPage:
     tenant_id = services.tenant(given.application).id if given.application else None
     engine = services.service.engine
@@ -182,7 +271,7 @@ def show_batch(services: AdminServices, _actor: Actor, given: BatchQuery) -> Bat
         ],
         findings=None if search is None else search.public_json(),
         can_cancel=not batch.ended,
-        can_retry=_can_retry(batch),
+        can_retry=_can_retry(services, batch),
     )
 
 
@@ -206,6 +295,8 @@ def retry_items(services: AdminServices, _actor: Actor, given: RetryItems) -> Re
     """Raises ``BatchBusy`` for a batch whose source the service cannot read again."""
     store = services.service.batches
     batch = store.get(None, given.batch_id)
+    if batch.source.startswith(UPLOAD) and not services.service.media.exists(stored_key(batch)):
+        raise BatchBusy("The upload of this batch was deleted once it was read. Send it again.")
     if not batch.options.unattended:
         raise BatchBusy(
             f"A command reads the source of this batch; `faceline batches retry {batch.id[:8]}` "
@@ -258,8 +349,9 @@ _SAME_NAMES = {each.name for each in fields(Batch)} & {*OperatorBatch.__struct_f
 def _source(batch: Batch) -> JsonObject:
     if not batch.options.unattended:
         return {"source": batch.source, "source_kind": "command"}
-    if batch.source.startswith(LIST):
-        return {"source": "", "source_kind": "list"}
+    for kind in ("list", "upload"):
+        if batch.source.startswith(f"{kind}:"):
+            return {"source": "", "source_kind": kind}
     return {"source": batch.source.removeprefix(PREFIX), "source_kind": "bucket"}
 
 
@@ -270,8 +362,11 @@ def _estimated_total(batch: Batch) -> int | None:
     return max(batch.items, round(batch.items / batch.position))
 
 
-def _can_retry(batch: Batch) -> bool:
-    return batch.options.unattended and batch.ended and (batch.rejected + batch.cancelled > 0)
+def _can_retry(services: AdminServices, batch: Batch) -> bool:
+    is_possible = batch.options.unattended and batch.ended
+    if not is_possible or not batch.source.startswith(UPLOAD):
+        return is_possible
+    return services.service.media.exists(stored_key(batch))
 
 
 def _item(item: BatchItem) -> OperatorItem:
@@ -286,6 +381,10 @@ def _item(item: BatchItem) -> OperatorItem:
 LIST_BATCHES = AdminOperation(
     "batches.list", "GET", "/batches", "Batches, newest first.", OperatorRole.VIEWER,
     BatchesListQuery, BatchesPage, list_batches,
+)
+START_BATCH = AdminOperation(
+    "batches.start", "POST", "/batches", "Enrol an upload, or a part of a bucket.",
+    OperatorRole.OPERATOR, StartBatch, BatchDetails, start_batch, carries=BodyKind.CLIP,
 )
 SHOW_BATCH = AdminOperation(
     "batches.show", "GET", "/batches/{batch_id}", "A batch, its progress and its refusals.",
@@ -312,5 +411,5 @@ REPORT = AdminOperation(
 )
 
 OPERATIONS: Sequence[AdminOperation[Any, Any]] = (
-    LIST_BATCHES, SHOW_BATCH, LIST_ITEMS, CANCEL_BATCH, RETRY_ITEMS, REPORT,
+    LIST_BATCHES, START_BATCH, SHOW_BATCH, LIST_ITEMS, CANCEL_BATCH, RETRY_ITEMS, REPORT,
 )

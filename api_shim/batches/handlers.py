@@ -13,6 +13,7 @@ from starlette.types import Receive
 
 from api_shim.asgi import POLL_AFTER_S, json_reply
 from api_shim.batches import replies, requests
+from api_shim.batches.opening import open_batch, store_source
 from api_shim.batches.requests import BatchRequest
 from api_shim.body import BodyKind
 from api_shim.job_access import authenticate_by_header
@@ -20,7 +21,7 @@ from api_shim.requests import Call, Reply
 from api_shim.resource import Handler, Resource
 from api_shim.service import Service
 from api_shim.thread_pools import in_thread
-from pipeline import errors, storage_keys
+from pipeline import errors
 from pipeline.accounts.model import Tenant
 from pipeline.batches.duplicate_search import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
@@ -153,20 +154,14 @@ class BatchHandlers:
             reject_duplicates=request.refuse_doubles, layout=request.layout, unattended=True,
             take_litter=request.take_litter,
         )
-        batch, created = self._batches.open(tenant.id, fingerprint, source, options)
-        if not created and (batch.source, batch.options) != (source, options):
-            raise errors.IdempotencyConflict
-        return batch, created
+        return open_batch(self._batches, tenant, fingerprint, source, options)
 
     def _source(self, tenant: Tenant, request: BatchRequest, fingerprint: str) -> str:
-        """The name of the batch's source. A list is stored; upkeep sweeps a list that becomes
-        no batch."""
+        """The name of the batch's source. A list is stored."""
         if request.items is None:
             return prefix_name(request.prefix or "")
-        data, media = encode_list(request.items), self._service.media
-        key = storage_keys.list_media(tenant.id, fingerprint, media.name(tenant.id, data))
-        media.put(key, data)
-        return list_name(key)
+        data = encode_list(request.items)
+        return list_name(store_source(self._service.media, tenant, fingerprint, data))
 
     def _require_imports(self, tenant: Tenant) -> None:
         import_location(self._service.settings, tenant.id)

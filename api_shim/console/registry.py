@@ -6,17 +6,33 @@ from api_shim.console.page import Page
 from api_shim.console.pages import (
     audit,
     batches,
+    calibration,
+    collections,
     documentation,
+    enrolment,
+    face_search,
+    gallery,
+    jobs,
+    overview,
     preferences,
+    receipts,
     system,
     try_it,
 )
 
 PAGES: tuple[Page, ...] = (
     *preferences.PAGES,
+    *overview.PAGES,
+    *jobs.PAGES,
+    *gallery.PAGES,
+    *collections.PAGES,
+    *enrolment.PAGES,
+    *face_search.PAGES,
+    *receipts.PAGES,
     *audit.PAGES,
     *try_it.PAGES,
     *batches.PAGES,
     *system.PAGES,
+    *calibration.PAGES,
     *documentation.PAGES,
 )

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -41,6 +42,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
     )
     made.filters["time"] = _time
+    made.filters["pretty"] = _pretty
     return made
 
 
@@ -64,6 +66,11 @@ def _csrf_field(view: View) -> Markup:
     """What each form of a session carries."""
     token = view.session.csrf_token if view.session else ""
     return Markup('<input type="hidden" name="csrf" value="{}">').format(token)
+
+
+def _pretty(value: Any) -> str:
+    """A value as JSON for people."""
+    return msgspec.json.format(msgspec.json.encode(value)).decode()
 
 
 def _time(epoch_s: float | None) -> Markup:

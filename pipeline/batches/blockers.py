@@ -98,8 +98,7 @@ def _source_blocker(connection: Connection, batch: Batch, now: float) -> Waiting
             f"{own} of them of the same application.",
         )
     return WaitingReason(
-        NO_UPKEEP, "Its source is not being read: `faceline upkeep` does not run, or runs "
-        "without FACELINE_IMPORT_URL.",
+        NO_UPKEEP, "Its source is not being read: `faceline upkeep` does not run.",
     )
 
 

@@ -1,9 +1,9 @@
-"""The sources of batches that the service reads itself, from the bucket that applications
-import from.
+"""The sources of batches that the service reads itself: the bucket that applications import
+from, and what operators upload.
 
-``Batch.source`` names either a prefix of the bucket or a stored list of objects. A list is
-kept in the media store until it was read to its end. Its data about people are then in the
-items, and are erased with them.
+``Batch.source`` names a prefix of the bucket, a stored list of its objects, or a stored archive.
+Lists and archives are kept in the media store until they were read to their end. Their data about
+people are then in the items and the gallery, and are erased with them.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from pipeline.media.base import MediaStore, age_limit
 from pipeline.sources.base import PictureSource
 from pipeline.sources.import_bucket import UNNAMED_ITEM, ListedItem, ListedSource, prefix_source
 from pipeline.sources.names import from_printable
+from pipeline.sources.uploaded import uploaded_source
 
 PREFIX = "prefix:"
 LIST = "list:"
+UPLOAD = "upload:"
 
 LIST_GRACE_S = 600.0  # a list is stored just before its batch is recorded
 
@@ -49,23 +51,27 @@ class UnattendedSources:
 
     def open(self, batch: Batch) -> PictureSource:
         """Raises ``ConfigurationError`` where importing is switched off (by now),
-        ``InvalidParameter``, ``MediaUnavailable``."""
+        ``InvalidParameter``, ``MediaUnavailable``, and ``MediaNotFound`` for an upload that is
+        gone."""
         layout, tenant = batch.options.layout, batch.tenant_id
+        if batch.source.startswith(UPLOAD):
+            data = self.media.get(stored_key(batch))
+            return uploaded_source(data, layout, take_litter=batch.options.take_litter)
         if batch.source.startswith(PREFIX):
             return prefix_source(
                 self.settings, tenant, batch.source.removeprefix(PREFIX), layout,
                 take_litter=batch.options.take_litter,
             )
         try:
-            listed = decode_list(self.media.get(list_key(batch)))
+            listed = decode_list(self.media.get(stored_key(batch)))
         except MediaNotFound:  # the list was read to its end: only retried items are left
             listed = list(self._items_to_retry(batch))
         return ListedSource(self.settings, tenant, listed, layout)
 
     def close(self, batch: Batch) -> None:
         """Called once the source was read to its end. Raises ``MediaUnavailable``."""
-        if batch.source.startswith(LIST):
-            self.media.delete(list_key(batch))
+        if batch.source.startswith((LIST, UPLOAD)):
+            self.media.delete(stored_key(batch))
 
     def _items_to_retry(self, batch: Batch) -> Iterator[ListedItem]:
         for page in self.batches.item_pages(batch.id, ItemState.AGAIN):
@@ -89,8 +95,14 @@ def list_name(key: str) -> str:
     return f"{LIST}{key}"
 
 
-def list_key(batch: Batch) -> str:
-    return batch.source.removeprefix(LIST)
+def upload_name(key: str) -> str:
+    """The ``source`` of a batch of the archive that is stored under a key."""
+    return f"{UPLOAD}{key}"
+
+
+def stored_key(batch: Batch) -> str:
+    """The key of a batch's stored list or archive."""
+    return batch.source.partition(":")[2]
 
 
 def encode_list(listed: Sequence[ListedItem]) -> bytes:
@@ -102,7 +114,8 @@ def decode_list(data: bytes) -> list[ListedItem]:
 
 
 def sweep_lists(engine: Engine, media: MediaStore, tenant_id: int, now: float) -> int:
-    """Delete the lists that no batch needs any more; how many. ``now`` in epoch seconds.
+    """Delete the lists and archives that no batch needs any more; how many. ``now`` in epoch
+    seconds.
     Raises ``MediaUnavailable``, ``DatabaseUnavailable``."""
     unneeded, old = [], age_limit(media, now, LIST_GRACE_S)
     for stored in media.walk(storage_keys.lists_prefix(tenant_id)):

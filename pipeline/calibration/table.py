@@ -49,6 +49,14 @@ def log_fmr_at(confidence: float) -> float:
     return 10.0 * (0.3 - confidence)
 
 
+def fmr_at(confidence: float) -> float | None:
+    """The false-match rate that a confidence stands for, whatever its table: 0 for 1, which only
+    the same picture reaches; None up to ``CONFIDENCE_FIRST``, where it is above one in ten."""
+    if confidence <= CONFIDENCE_FIRST:
+        return None
+    return 0.0 if confidence >= 1.0 else float(10.0 ** log_fmr_at(confidence))
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """The table of one recognition model.

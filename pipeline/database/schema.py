@@ -272,6 +272,10 @@ jobs = Table(
     Index("ix_jobs_finished_at", "finished_at"),
     # Waiting out a pause: few, while jobs that never paused are many.
     _partial_index("ix_jobs_paused", "not_before > 0", "not_before"),
+    # For operators' lists: of an application, those with an error, that of a request.
+    Index("ix_jobs_tenant_id_seq", "tenant_id", "seq"),
+    _partial_index("ix_jobs_errors", "error_code IS NOT NULL", "seq", "error_code"),
+    Index("ix_jobs_request_id", "request_id"),
     sqlite_autoincrement=True,
 )
 

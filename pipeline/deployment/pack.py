@@ -20,12 +20,12 @@ from pipeline.database.schema import deployment, tenants, vectors
 from pipeline.errors import ConfigurationError, PackMissing, WrongPack
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.sessions import registry
-from pipeline.sessions.base import SHOWN_DIGITS, PackInfo
+from pipeline.sessions.base import SHOWN_DIGITS, ModelTask, PackInfo
 
 _THE_ROW = 1
 
 _PINNED = select(
-    deployment.c.pack, deployment.c.pack_digest, deployment.c.pinned_at
+    deployment.c.pack, deployment.c.pack_digest, deployment.c.pinned_at, deployment.c.models
 ).where(deployment.c.id == _THE_ROW)
 
 _LAST_VECTOR = select(vectors.c.pack, vectors.c.model_sha256).order_by(
@@ -35,11 +35,13 @@ _LAST_VECTOR = select(vectors.c.pack, vectors.c.model_sha256).order_by(
 
 @dataclass(frozen=True, slots=True)
 class PinnedPack:
-    """The deployment's pack: its name, the digest of its models, and since when (epoch seconds)."""
+    """The deployment's pack: its name, the digest of its models, and since when (epoch seconds).
+    ``recognition_model`` is the SHA-256 of its recognition model, empty where it is not known."""
 
     name: str
     digest: str
     pinned_at: float
+    recognition_model: str = ""
 
     def __str__(self) -> str:
         return f"{self.name!r} ({self.digest[:SHOWN_DIGITS]})"
@@ -48,7 +50,12 @@ class PinnedPack:
 def pinned_pack(engine: Engine) -> PinnedPack | None:
     """The deployment's pack; None before it is known. Raises ``DatabaseUnavailable``."""
     row = read_row(engine, _PINNED)
-    return None if row is None else PinnedPack(*row)
+    if row is None:
+        return None
+    recognition = (
+        each["sha256"] for each in row.models or () if each["task"] == ModelTask.RECOGNITION
+    )
+    return PinnedPack(row.pack, row.pack_digest, row.pinned_at, next(recognition, ""))
 
 
 def pin_pack(engine: Engine, info: PackInfo) -> None:

@@ -184,6 +184,33 @@ class CollectionStore:
                 log_face_changes(writer, [face_id])
         return [key for key in keys if key in found]
 
+    def move(
+        self, tenant_id: int, face_ids: Sequence[int], *, into: Sequence[str],
+        out_of: Sequence[str],
+    ) -> int:
+        """Put faces into collections and take them out of others, in one transaction; returns
+        for how many of them that changed something. Raises ``CollectionNotFound``, and
+        ``FaceNotFound`` for a face that the tenant does not have."""
+        wanted = sorted(set(face_ids))
+        with writing(self.engine) as connection:
+            writer = lock_tenant(connection, tenant_id)
+            mine = select(faces.c.id).where(
+                faces.c.tenant_id == tenant_id, faces.c.id.in_(wanted)
+            )
+            if len(connection.execute(mine).all()) < len(wanted):
+                raise FaceNotFound
+            gain = resolve_collections(connection, tenant_id, into)
+            lose = [each.id for each in resolve_collections(connection, tenant_id, out_of)]
+            changed = {face for _, face in _bound(writer, lose, wanted)}
+            connection.execute(
+                delete(bindings).where(
+                    bindings.c.collection_id.in_(lose), bindings.c.face_id.in_(wanted)
+                )
+            )
+            changed |= bind_pairs(writer, [(each.id, face) for each in gain for face in wanted])
+            log_face_changes(writer, changed)
+            return len(changed)
+
     def delete(self, tenant_id: int, key: str, mode: CollectionDeletion) -> None:
         """Raises ``CollectionNotFound``, and ``CollectionInUse`` for the default collection
         and for one that a queued or running job names."""

@@ -24,11 +24,12 @@ from pipeline.deletions.journal import DeletionJournal
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import FaceError, FaceNotFound, PersonNotFound
 from pipeline.gallery.collections import collections_of
-from pipeline.gallery.erase import erase_faces
+from pipeline.gallery.erase import begin_receipt, erase_faces
 from pipeline.gallery.records import (
     LISTED_COLUMNS,
     SELECT_FACES,
     Collection,
+    FaceDeletion,
     FacePage,
     FaceRecord,
     LabelledFace,
@@ -96,12 +97,26 @@ class FaceStore:
 
     def rename(self, tenant_id: int, face_id: int, name: str) -> FaceRecord:
         """Raises ``FaceNotFound``."""
-        this = faces.c.id == face_id
+        return self.describe(tenant_id, face_id, name=name)
+
+    def describe(
+        self, tenant_id: int, face_id: int, *, name: str | None = None,
+        gender: str | None = None, description: str | None = None,
+    ) -> FaceRecord:
+        """Change what is not None; the description is that of the face's picture. Raises
+        ``FaceNotFound``."""
+        mine = (faces.c.tenant_id == tenant_id, faces.c.id == face_id)
+        given = {"name": name, "gender": gender}
+        values = {column: value for column, value in given.items() if value is not None}
         with writing(self.engine) as connection:
-            connection.execute(
-                update(faces).where(faces.c.tenant_id == tenant_id, this).values(name=name)
-            )
-            return _face(connection, tenant_id, this)
+            if values:
+                connection.execute(update(faces).where(*mine).values(**values))
+            if description is not None:
+                picture = select(faces.c.image_ref).where(*mine).scalar_subquery()
+                connection.execute(
+                    update(images).where(images.c.id == picture).values(description=description)
+                )
+            return _face(connection, tenant_id, faces.c.id == face_id)
 
     def after(self, tenant_id: int, face_id: int, limit: int) -> list[ListedFace]:
         """Up to ``limit`` faces with an id above ``face_id``, in order of id."""
@@ -146,6 +161,24 @@ class FaceStore:
     def delete_token(self, tenant_id: int, face_token: str) -> FaceRecord:
         """Delete a face and keep its image with its description. Raises ``FaceNotFound``."""
         return self._delete(tenant_id, faces.c.face_token == face_token, keep_images=True)
+
+    def delete_many(
+        self, tenant_id: int, face_ids: Sequence[int], *, keep_images: bool
+    ) -> FaceDeletion:
+        """Delete those of these faces that the tenant has, in one transaction with one receipt;
+        pictures as ``erase_faces`` does. Raises ``FaceNotFound`` when it has none."""
+        with writing(self.engine) as connection:
+            writer = lock_tenant(connection, tenant_id)
+            mine = select(faces.c.id).where(
+                faces.c.tenant_id == tenant_id, faces.c.id.in_(face_ids)
+            )
+            present = list(connection.execute(mine.order_by(faces.c.id)).scalars())
+            if not present:
+                raise FaceNotFound
+            erase_faces(writer, present, self._now(), keep_images=keep_images)
+            receipt_id = begin_receipt(writer, self._now()).receipt_id
+        Trash(self.engine, self.media, self.clock, self.journal).try_empty(tenant_id)
+        return FaceDeletion(len(present), receipt_id)
 
     def _delete(
         self, tenant_id: int, condition: ColumnElement[bool],

@@ -59,6 +59,10 @@ class GalleryStore:
                 model=last_model(connection, tenant_id),
             )
 
+    def count_faces(self, tenant_id: int) -> int:
+        with reading(self.engine) as connection:
+            return _count(connection, faces, tenant_id)
+
     def export(self, tenant_id: int) -> Iterator[tuple[FaceRecord, list[Collection]]]:
         """Every face with its collections, in order of id, read in pages."""
 

@@ -98,6 +98,14 @@ class FacePage:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceDeletion:
+    """How many faces one transaction has deleted, and the id of its receipt."""
+
+    faces: int
+    receipt_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewImage:
     """A picture to enrol or store, whose object lies under its permanent ``media_key``."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Select, func, select
 from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import read_row, read_rows, read_values, reading
 from pipeline.database.keyset import blocks
-from pipeline.database.schema import jobs
+from pipeline.database.schema import job_faces, jobs
 from pipeline.encryption.data_key import KeySource, NoKeys
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState, SignedRequest
@@ -73,6 +73,16 @@ class JobReader:
             query = select(jobs.c.id).where(jobs.c.id.in_(some), ~UNFINISHED)
             found.update(read_values(self._engine, query))
         return found
+
+    def about_face(self, tenant_id: int, face_id: int, limit: int) -> list[Job]:
+        """The newest ended jobs that name a face of the tenant, newest first."""
+        query = (
+            select(*COLUMNS).join(job_faces, job_faces.c.job_seq == jobs.c.seq)
+            .where(job_faces.c.face_id == face_id, jobs.c.tenant_id == tenant_id)
+            .order_by(job_faces.c.job_seq.desc()).limit(limit)
+        )
+        rows = read_rows(self._engine, query)
+        return [decrypt_result(job_of(row), self._keys) for row in rows]
 
     def by_idempotency_key(self, tenant_id: int, key: str) -> Job | None:
         return self._one(FIND_BY_KEY, tenant=tenant_id, key=key)

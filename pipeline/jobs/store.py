@@ -36,6 +36,7 @@ from pipeline.jobs.model import Claim, Effect, Job, JobState, NewJob, SignedRequ
 from pipeline.jobs.overview import JobOverview
 from pipeline.jobs.pictures import are_there, store_pictures
 from pipeline.jobs.reader import JOB_ID, JobReader
+from pipeline.jobs.search import JobSearch
 from pipeline.jobs.statements import (
     CANCEL,
     COLUMNS,
@@ -65,7 +66,8 @@ CROWD = 1000
 
 class JobStore:
     """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
-    is the reconciler's side, ``overview`` counts them, ``together`` changes several at once.
+    is the reconciler's side, ``overview`` counts them, ``search`` lists them for operators,
+    ``together`` changes several at once.
     ``clock`` gives epoch seconds (None: the database's).
 
     All methods raise ``DatabaseUnavailable``.
@@ -79,6 +81,7 @@ class JobStore:
         self.read = JobReader(engine, clock, keys)
         self.upkeep = JobUpkeep(engine, clock)
         self.overview = JobOverview(engine, clock)
+        self.search = JobSearch(engine)
         self._engine = engine
         self.together = JobsTogether(engine, clock, keys or NoKeys())
         self._backlog = Backlog(engine, clock)

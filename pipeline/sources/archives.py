@@ -71,11 +71,13 @@ class ArchiveLimits:
 @dataclass(frozen=True, slots=True)
 class ArchiveOptions:
     """``layout``: how a member's path names its person. ``encoding``: for member
-    names that are not UTF-8; without it, undecodable bytes are kept in escaped form."""
+    names that are not UTF-8; without it, undecodable bytes are kept in escaped form. ``name``:
+    what damage is reported under, instead of the file's name."""
 
     layout: Layout = "auto"
     encoding: str | None = None
     limits: ArchiveLimits = ArchiveLimits()
+    name: str = ""
 
 
 class ArchiveLimitExceeded(ItemRefused):
@@ -147,7 +149,8 @@ class ArchiveSource(PathSource, ABC):
         else:
             return
         detail = f"after {usage.members} members: {detail}"
-        yield RefusedItem(printable(self._path.name), reason, detail, ends_source=True)
+        name = self._options.name or printable(self._path.name)
+        yield RefusedItem(name, reason, detail, ends_source=True)
 
     @abstractmethod
     def _members(self, file: BinaryIO, usage: ArchiveUsage) -> Iterator[Item | RefusedItem]:

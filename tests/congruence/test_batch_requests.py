@@ -16,7 +16,7 @@ from pipeline.accounts.kinds import API_KEY
 from pipeline.accounts.tenants import TenantStore
 from pipeline.batches.model import Batch, BatchOptions, ItemState, NewItem
 from pipeline.batches.store import BatchStore
-from pipeline.batches.unattended import UnattendedSources, decode_list, list_key
+from pipeline.batches.unattended import UnattendedSources, decode_list, stored_key
 from pipeline.config.settings import Settings
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaUnavailable
@@ -105,7 +105,7 @@ def test_a_list_becomes_a_batch(web: Web) -> None:
     assert answer.headers["location"] == f"/batches/{body['batch_id']}"
     (batch,) = web.batches.due_sources()
     assert (batch.id, batch.tenant_id) == (body["batch_id"], web.one)
-    listed = decode_list(web.media.get(list_key(batch)))
+    listed = decode_list(web.media.get(stored_key(batch)))
     assert [(item.key, item.external_id) for item in listed] == [
         ("ada/1.jpg", "x"), ("b.jpg", ""),
     ]
@@ -138,7 +138,7 @@ def test_a_list_of_an_encrypted_application_is_sealed(web: Web, tmp_path: Path) 
     web.keys[sealed] = web.tenants.credentials.issue(sealed, API_KEY).secret
     batch = web.begun({"items": [{"key": "a.jpg", "name": "Ada Lovelace"}]}, tenant=sealed)
 
-    key = list_key(batch)
+    key = stored_key(batch)
     assert key.endswith(".s")
     assert b"Lovelace" not in (tmp_path / "media" / key).read_bytes()
     assert decode_list(web.app._service.media.get(key))[0].name == "Ada Lovelace"

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -60,7 +60,7 @@ class ConsoleClient(requests.Session):
         return self.request("GET", url, **options)
 
     def submit(
-        self, path: str, files: Mapping[str, Any] | None = None, **fields: Any
+        self, path: str, files: Mapping[str, Any] | Sequence[Any] | None = None, **fields: Any
     ) -> requests.Response:
         """Send a form with its token."""
         return self.request("POST", path, data={"csrf": self.csrf, **fields}, files=files)

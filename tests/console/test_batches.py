@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
+import tarfile
 import uuid
+import zipfile
 from collections.abc import Sequence
 
 import pytest
@@ -14,10 +17,14 @@ from api_shim.console.refusal_reasons import REASONS
 from api_shim.console.texts import LANGUAGES, texts_of
 from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
 from pipeline.batches.store import BatchStore
+from pipeline.batches.submit import Submitter
+from pipeline.batches.unattended import UnattendedSources, stored_key
 from pipeline.database.engine import writing
 from pipeline.database.schema import batch_items, batches
+from pipeline.media.pictures import PictureLimits
 from pipeline.operators.model import OperatorRole
 from pipeline.sources.base import RefusalReason
+from tests.batch_harness import picture
 from tests.console.conftest import ConsoleClient, sign_in
 from tests.stack import Stack
 
@@ -147,3 +154,112 @@ def test_every_reason_has_words() -> None:
     for language in LANGUAGES:
         if language != "en":
             assert {*REASONS.values()} <= {*texts_of(language).catalog}
+
+
+# Starting ------------------------------------------------------------------------------
+
+
+def _zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return packed.getvalue()
+
+
+def _read_source(stack: Stack, batch_id: str) -> dict[str, tuple[str, str]]:
+    """What upkeep does with a batch: its items as name to (person, reason or state)."""
+    cluster = stack.cluster
+    store = BatchStore(cluster.engine)
+    sources = UnattendedSources(cluster.settings, cluster.media, store)
+    limits = PictureLimits.from_settings(cluster.settings)
+    submitter = Submitter(store, cluster.media, limits, lambda _jobs: None)
+    batch = store.get(None, batch_id)
+    assert submitter.run(batch, sources.open(batch)).exhausted
+    sources.close(batch)
+    return {
+        each.source_name: (each.about.name, each.reason or each.state.value)
+        for each in store.items(batch_id)
+    }
+
+
+def _start(console: ConsoleClient, files: list[tuple[str, bytes]], **fields: str) -> str:
+    answer = console.submit(
+        "/console/batches/new", files=[("files", each) for each in files],
+        **{"application": "stack", "source": "upload", **fields},
+    )
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"].rsplit("/", 1)[-1]
+
+
+def test_photos_are_a_batch(idle_stack: Stack, console: ConsoleClient) -> None:
+    photos = [("ada.png", picture("ada")), ("../x/image.png", picture("bob")),
+              ("image.png", picture("cy")), ("notes.txt", b"no picture")]
+    made = _start(console, photos, collection="staff", create_collection="on")
+    assert _read_source(idle_stack, made) == {
+        "ada.png": ("ada", "waiting"), "image.png": ("image", "waiting"),
+        "image (3).png": ("image (3)", "waiting"), "notes.txt": ("notes", "not_a_picture"),
+    }
+    shown = console.get(f"/admin/batches/{made}").json()
+    assert (shown["source_kind"], shown["options"]["collection"]) == ("upload", "staff")
+    items = console.get(f"/admin/batches/{made}/items").json()["items"]
+    assert {each["collection"] for each in items} == {"staff"}
+
+
+def test_an_archive_is_a_batch_and_goes_once_it_was_read(
+    idle_stack: Stack, console: ConsoleClient
+) -> None:
+    packed = _zipped(**{"ada/1.png": picture("a1"), ".DS_Store": b"litter", "zoe/1.png": b""})
+    made = _start(console, [("people.zip", packed)], layout="person")
+    store, media = BatchStore(idle_stack.cluster.engine), idle_stack.cluster.media
+    assert media.exists(stored_key(store.get(None, made)))
+    found = _read_source(idle_stack, made)
+    assert found == {"ada/1.png": ("ada", "waiting"), "zoe/1.png": ("zoe", "empty")}
+    assert not media.exists(stored_key(store.get(None, made)))
+    console.submit(f"/console/batches/{made}", action="cancel")
+    assert "Try refused" not in console.get(f"/console/batches/{made}").text
+    answer = console.request("POST", f"/admin/batches/{made}/retry", json={})
+    assert answer.status_code == 409
+
+
+def test_a_damaged_archive_is_told(idle_stack: Stack, console: ConsoleClient) -> None:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("ada.png")
+        info.size = len(picture("ada"))
+        archive.addfile(info, io.BytesIO(picture("ada")))
+    made = _start(console, [("people.tar.gz", packed.getvalue()[:300])])
+    found = _read_source(idle_stack, made)
+    assert "archive_damaged" in {reason for _, reason in found.values()}
+
+
+@pytest.mark.parametrize("files", [
+    [("a.zip", _zipped(x=b"1")), ("b.png", picture("b"))],
+    [("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600))],
+    [],
+], ids=["an archive beside a photo", "another archive", "nothing"])
+def test_what_cannot_be_a_batch(
+    console: ConsoleClient, files: list[tuple[str, bytes]]
+) -> None:
+    fields = {"application": "stack", "source": "upload"}
+    sent = [("files", each) for each in files] or [("files", ("", b""))]
+    assert console.submit("/console/batches/new", files=sent, **fields).status_code == 400
+
+
+def test_a_batch_by_json(idle_stack: Stack, console: ConsoleClient) -> None:
+    data = base64.b64encode(picture("json")).decode()
+    given = {"application": "stack", "files": [{"name": "json.png", "data": data}]}
+    made = console.request("POST", "/admin/batches", json=given).json()["batch_id"]
+    assert _read_source(idle_stack, made) == {"json.png": ("json", "waiting")}
+    for wrong in ({"files": None}, {"prefix": "x"}, {"collection": "nowhere"},
+                  {"application": "nobody"}):
+        answer = console.request("POST", "/admin/batches", json={**given, **wrong})
+        assert answer.status_code in (400, 404), wrong
+
+
+def test_without_a_bucket_only_uploads(console: ConsoleClient) -> None:
+    page = console.get("/console/batches/new").text
+    assert 'name="prefix"' not in page
+    assert "30 MB" in page
+    given = {"application": "stack", "prefix": "staff/"}
+    assert console.request("POST", "/admin/batches", json=given).status_code == 403

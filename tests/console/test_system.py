@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
 
 from api_shim.documentation.library import all_pages, pictures
 from api_shim.documentation.rendering import render_page
+from pipeline.calibration.advice import advise
+from pipeline.calibration.table import load_table, save_table
+from pipeline.deployment.pack import agree_on_pack
 from pipeline.operators.model import OperatorRole
 from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
 from tests.databases import ONE_DATABASE
@@ -103,3 +108,56 @@ def test_in_a_browser(visit: Visit, shape: Shape) -> None:
     page.goto("/console/docs/bulk")
     check_page(page)
     assert page.evaluate("[...document.images].every(each => each.naturalWidth > 0)")
+    page.goto("/console/system/calibration")
+    page.locator('main input[name="faces"]').fill("100000")
+    page.locator("main form button").first.click()
+    assert page.locator("p.notice strong").inner_text() == "95"
+    check_page(page)
+
+
+# Calibration ---------------------------------------------------------------------------
+
+
+def test_calibration_advises_a_score(idle_stack: Stack, edge_models: Path) -> None:
+    console = sign_in(idle_stack)
+    settings = idle_stack.settings
+    info = agree_on_pack(settings, idle_stack.cluster.engine)
+    deployed = load_table(info.name, settings.data_dir, info.recognition_model)
+    assert deployed is not None
+    state = console.get(
+        "/admin/calibration", params={"faces": 48211, "strangers": 0.01}
+    ).json()
+    expected = advise(48211, 0.01, deployed, None)
+    assert state["pack"] == info.name
+    assert [each["score"] for each in state["advice"]] == [expected.score] == [94]
+    assert state["table"]["knots"] == [list(knot) for knot in deployed.knots]
+    page = console.get("/console/system/calibration?faces=48211&strangers=0.01").text
+    assert re.search(r'class="figure">94<', page)
+    assert page.count('class="curve ') == 2
+    assert console.get("/console/system/calibration?faces=x").status_code == 400
+    assert console.get("/admin/calibration?application=nobody").status_code == 404
+
+
+def test_an_application_has_its_own_curve(idle_stack: Stack, edge_models: Path) -> None:
+    console = sign_in(idle_stack)
+    settings = idle_stack.settings
+    info = agree_on_pack(settings, idle_stack.cluster.engine)
+    deployed = load_table(info.name, settings.data_dir, info.recognition_model)
+    assert deployed is not None
+    hostile = '"><script>alert(1)</script> 🙂'
+    tenant = idle_stack.tenants.create(hostile)
+    alike = replace(deployed, knots=tuple((x + 0.05, y) for x, y in deployed.knots), origin=hostile)
+    path = save_table(alike, settings.data_dir, tenant.id)
+    try:
+        asked = {"application": hostile, "faces": 1000}
+        state = console.get("/admin/calibration", params=asked).json()
+        page = console.get("/console/system/calibration", params=asked).text
+    finally:
+        path.unlink()
+    assert state["own_table"]["origin"] == hostile
+    assert [each["group"] for each in state["advice"]] == ["", "default"]
+    assert state["advice"][0]["cosine"] == pytest.approx(
+        alike.cosine_of(state["advice"][0]["score"] / 100)
+    )
+    assert page.count('class="curve ') == 4
+    assert "<script>alert" not in page

@@ -261,7 +261,7 @@ def test_while_it_waits(console: ConsoleClient) -> None:
     assert 'http-equiv="refresh"' in page
 
 
-def test_texts_are_translated() -> None:
+def test_texts_are_translated(backend: str) -> None:
     catalog = texts_of("zh").catalog
     said = {*ADVICE.values(), *REASONS.values(), *WHICH, *(name for name, _ in FACTS)}
     assert said <= set(catalog)

@@ -1,4 +1,4 @@
-"""Reads the sources of unattended batches, which came over HTTP.
+"""Reads the sources of unattended batches, which came over HTTP or from the console.
 
 This runs beside the rounds of upkeep: a bucket that hangs delays no reconciler. Each source
 has a thread, so that a long one delays no short one. The reader holds the batch's lease: of
@@ -113,10 +113,8 @@ class SourceScheduler:
 
 
 def read_unattended_sources(settings: Settings, stop: threading.Event) -> None:
-    """Read unattended sources until ``stop`` is set, where a bucket to import from is
-    configured. Opens all that it needs: no other part of upkeep waits for it."""
-    if not settings.import_url:
-        return
+    """Read unattended sources until ``stop`` is set. Opens all that it needs: no other part of
+    upkeep waits for it."""
     with ExitStack() as stack:
         engine = open_engine(settings.sql_url, durable=False)
         stack.callback(engine.dispose)

@@ -10,25 +10,37 @@ from api_shim.admin.batches import (
     LIST_ITEMS,
     RETRY_ITEMS,
     SHOW_BATCH,
+    START_BATCH,
     BatchDetails,
+    BatchFile,
     BatchItemsQuery,
     BatchQuery,
     OperatorBatch,
     OperatorItems,
     RetryItems,
+    StartBatch,
 )
 from api_shim.admin.operation import Given
+from api_shim.body import BodyKind
 from api_shim.console.page import Page, View
 from api_shim.console.refusal_reasons import REASONS
 from api_shim.console.rendering import render
+from api_shim.intake import max_body_bytes
+from api_shim.multipart import MAX_PARTS
 from api_shim.requests import Reply
 from pipeline.accounts.model import Tenant
 from pipeline.batches.model import BatchState, ItemState
 from pipeline.errors import InvalidParameter
+from pipeline.operators.model import OperatorRole
 
 ROOT = "/console/batches"
 
 ITEMS_SHOWN = 24
+
+# Fields of the form beside them: what a form has in all is limited.
+MAX_FILES = MAX_PARTS - 12
+
+OPTIONS = ("create_collection", "gate", "reject_duplicates", "take_litter")
 
 STATES = {
     BatchState.READING: "Reading the source", BatchState.WORKING: "Enrolling",
@@ -53,7 +65,38 @@ def show_list(view: View) -> Reply:
     return render(
         view, "batches/list.html", page=view.perform(LIST_BATCHES, given), given=given,
         applications=applications(view), state_of=lambda batch: state_text(view, batch),
+        may_start=view.permits(START_BATCH),
     )
+
+
+def show_form(view: View) -> Reply:
+    settings = view.services.service.settings
+    return render(
+        view, "batches/new.html", applications=applications(view),
+        has_bucket=bool(settings.import_url), most_files=MAX_FILES,
+        most_bytes=max_body_bytes(settings), application=view.query.get("application", ""),
+    )
+
+
+def start_batch(view: View) -> Reply:
+    """Start a batch of the form's files, else of its prefix."""
+    fields = view.fields
+    files = [BatchFile(each.filename[-255:] or "photo", each.data) for each in view.uploads]
+    if not files and fields.get("source") == "upload":
+        raise InvalidParameter(view.texts.gettext("Choose a file first."))
+    given: dict[str, object] = {
+        name: fields[name] for name in ("application", "collection", "faces", "layout")
+        if fields.get(name)
+    }
+    options = {name: name in fields for name in OPTIONS}
+    source = {"files": files} if files else {"prefix": fields.get("prefix", "")}
+    try:
+        request = msgspec.convert({**given, **options, **source}, StartBatch, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(str(error)) from error
+    batch = view.perform(START_BATCH, request)
+    notice = view.texts.gettext("The batch has begun.")
+    return view.redirect(f"{ROOT}/{batch.batch_id}", notice)
 
 
 def show_batch(view: View) -> Reply:
@@ -112,5 +155,9 @@ def _given(kind: type[Given], batch_id: str, **values: object) -> Given:
 
 PAGES = (
     Page(ROOT, get=show_list),
+    Page(
+        f"{ROOT}/new", get=show_form, post=start_batch, role=OperatorRole.OPERATOR,
+        carries=BodyKind.CLIP,
+    ),
     Page(f"{ROOT}/{{batch_id}}", get=show_batch, post=change_batch),
 )

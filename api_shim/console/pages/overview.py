@@ -1,0 +1,16 @@
+"""The overview as a page."""
+
+from __future__ import annotations
+
+from api_shim.admin.operation import Nothing
+from api_shim.admin.overview import SHOW_OVERVIEW
+from api_shim.console.page import Page, View
+from api_shim.console.rendering import render
+from api_shim.requests import Reply
+
+
+def show(view: View) -> Reply:
+    return render(view, "overview/page.html", look=view.perform(SHOW_OVERVIEW, Nothing()))
+
+
+PAGES = (Page("/console", get=show),)

@@ -1,0 +1,252 @@
+"""The pages and operations about galleries: faces, collections, deletions, enrolment, search."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any, cast
+
+import pytest
+
+from api_shim.console.pages.reasons import REASONS
+from api_shim.console.texts import LANGUAGES, texts_of
+from pipeline.media.directory import DirectoryStore
+from pipeline.operators.audit import AuditLog
+from pipeline.operators.model import OperatorRole
+from tests.console.conftest import ConsoleClient, sign_in
+from tests.gallery_factory import TenantGallery
+from tests.job_factory import Clock
+from tests.stack import Stack
+
+HOSTILE = '<script>alert("x")</script> \u202e\U0001f600 O\'Neil'
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def application(idle_stack: Stack) -> tuple[str, TenantGallery]:
+    """An application with an empty gallery, and the gallery."""
+    name = f"gallery {next(NUMBERS)} <b>"
+    tenant = idle_stack.add_tenant(name).tenant_id
+    cluster = idle_stack.cluster
+    media = cast("DirectoryStore", cluster.media)
+    return name, TenantGallery(cluster.engine, tenant, media, Clock())
+
+
+App = tuple[str, TenantGallery]
+
+Fields = dict[str, Any]
+
+
+def ids(page: str) -> list[int]:
+    """The faces that a page links to, in order and each once."""
+    found = re.findall(r'href="/console/gallery/faces/(\d+)\?', page)
+    return list(dict.fromkeys(map(int, found)))
+
+
+def test_faces_are_listed_by_key_and_found_by_name(
+    console: ConsoleClient, application: App
+) -> None:
+    name, gallery = application
+    faces = [gallery.add(f"p{n}", name=each) for n, each in enumerate(
+        ("Ann", "ann lee", "Bob", "ANNA", HOSTILE)
+    )]
+    newest = [each.id for each in reversed(faces)]
+    at = {"application": name}
+    page = console.get("/console/gallery", params=at)
+    assert ids(page.text) == newest
+    assert "<script>alert" not in page.text
+    first = console.get("/console/gallery", params={**at, "limit": "2"}).text
+    (after,) = re.findall(r"after=(\d+)", first)
+    second = console.get("/console/gallery", params={**at, "limit": "2", "after": after}).text
+    assert ids(first) + ids(second) == newest[:4]
+    found = console.get("/admin/gallery/faces", params={**at, "name": "ann", "limit": "2"}).json()
+    rest = console.get(
+        "/admin/gallery/faces", params={**at, "name": "ann", "limit": "2", "after": found["next"]}
+    ).json()
+    shown = [each["name"] for each in (*found["faces"], *rest["faces"])]
+    assert shown == ["ANNA", "Ann", "ann lee"]
+    assert rest["next"] is None
+    for known in (faces[2].person_id, faces[2].face_token, faces[2].image_id, str(faces[2].id)):
+        one = console.get("/admin/gallery/faces", params={**at, "name": known}).json()
+        assert [each["id"] for each in one["faces"]] == [faces[2].id]
+    assert console.get("/console/gallery", params={**at, "after": "x"}).status_code == 400
+
+
+def test_a_collection_limits_the_list(console: ConsoleClient, application: App) -> None:
+    name, gallery = application
+    gallery.groups.create(gallery.tenant, "guests", "Guests")
+    inside = gallery.add("a", name="Ann", collections=("guests",))
+    gallery.add("b", name="Ann")
+    for wanted in ({}, {"name": "Ann"}):
+        query = {"application": name, "collection": "guests", **wanted}
+        assert ids(console.get("/console/gallery", params=query).text) == [inside.id]
+    listed = console.get("/admin/collections", params={"application": name}).json()
+    assert [(each["key"], each["faces"]) for each in listed["collections"]] == [
+        ("default", 0), ("guests", 1)
+    ]
+    unknown = {"application": name, "collection": "nobody"}
+    assert console.get("/console/gallery", params=unknown).status_code == 400
+
+
+def test_the_page_of_a_face_shows_what_is_known(console: ConsoleClient, application: App) -> None:
+    name, gallery = application
+    one, two = gallery.enrol("both", count=2, name=HOSTILE, description="at <the> door").faces
+    page = console.get(f"/console/gallery/faces/{one.id}", params={"application": name})
+    assert page.status_code == 200
+    assert "<script>alert" not in page.text
+    assert ids(page.text) == [two.id]
+    known = console.get(f"/admin/gallery/faces/{one.id}", params={"application": name}).json()
+    assert known["box"] == [1.5, 2, 30.25, 40]
+    assert (known["width"], known["height"], known["name"]) == (200, 100, HOSTILE)
+    assert [each["id"] for each in known["on_picture"]] == [two.id]
+
+
+def test_pictures_are_shown_to_those_who_may_and_noted(
+    idle_stack: Stack, application: App
+) -> None:
+    name, gallery = application
+    face = gallery.add("word", name="Ann")
+    seeing = sign_in(idle_stack, OperatorRole.VIEWER)
+    blind = sign_in(idle_stack, sees_faces=False)
+    for part, content in (("cutout", b"word-0"), ("original", b"word")):
+        path = f"/admin/gallery/faces/{face.id}/{part}"
+        shown = seeing.get(path, params={"application": name})
+        assert shown.content == content
+        assert shown.headers["cache-control"] == "no-store"
+        assert "sandbox" in shown.headers["content-security-policy"]
+        assert blind.get(path, params={"application": name}).status_code == 403
+        last, before = AuditLog(idle_stack.cluster.engine).page(limit=2)
+        assert (before.action, before.subject, before.outcome) == (
+            f"gallery.{part}", f"face {face.id}", "done"
+        )
+        assert (last.action, last.application, last.outcome) == (
+            f"gallery.{part}", name, "not_permitted"
+        )
+    for path in ("/console/gallery", f"/console/gallery/faces/{face.id}"):
+        page = blind.get(path, params={"application": name}).text
+        assert "Ann" in page
+        assert "<img src=\"/admin" not in page
+        assert "may not see pictures" in page
+
+
+def test_another_application_sees_nothing_of_a_face(
+    idle_stack: Stack, console: ConsoleClient, application: App
+) -> None:
+    _, gallery = application
+    face = gallery.add("mine", name="Ann")
+    other = f"other {next(NUMBERS)}"
+    idle_stack.add_tenant(other)
+    for path in ("", "/cutout", "/original"):
+        at = f"/admin/gallery/faces/{face.id}{path}"
+        assert console.get(at, params={"application": other}).status_code == 404
+        assert console.get(at, params={"application": "no such"}).status_code == 404
+        assert console.get(at).status_code == 400
+    page = console.get(f"/console/gallery/faces/{face.id}", params={"application": other})
+    assert page.status_code == 404
+    assert "Ann" not in page.text
+    for path, changes in (
+        ("/admin/gallery/delete", {"faces": [face.id]}),
+        ("/admin/gallery/move", {"faces": [face.id], "into": ["default"]}),
+    ):
+        refused = console.post(path, json={"application": other, **changes})
+        assert refused.status_code == 404
+    change = {"application": other, "name": "Eve"}
+    assert console.patch(f"/admin/gallery/faces/{face.id}", json=change).status_code == 404
+    assert gallery.faces.by_id(gallery.tenant, face.id).name == "Ann"
+
+
+def test_a_viewer_changes_nothing(idle_stack: Stack, application: App) -> None:
+    name, gallery = application
+    face = gallery.add("word", name="Ann")
+    viewer = sign_in(idle_stack, OperatorRole.VIEWER)
+    page = viewer.get("/console/gallery", params={"application": name}).text
+    assert 'name="do"' not in page
+    fields: Fields = {"application": name, f"face-{face.id}": "on", "name": "Eve"}
+    for path in ("change", "delete", f"faces/{face.id}", "collections/change", "enrol"):
+        assert viewer.submit(f"/console/gallery/{path}", **fields).status_code == 403, path
+    assert gallery.faces.by_id(gallery.tenant, face.id).name == "Ann"
+
+
+def test_a_face_is_renamed_and_moved(console: ConsoleClient, application: App) -> None:
+    name, gallery = application
+    face = gallery.add("word", name="Ann")
+    at = f"/console/gallery/faces/{face.id}"
+    create: Fields = {
+        "application": name, "do": "create", "key": "vip", "name": HOSTILE, "score": "70"
+    }
+    assert console.submit("/console/gallery/collections/change", **create).status_code == 303
+    assert "<script>alert" not in console.get(
+        "/console/gallery/collections", params={"application": name}
+    ).text
+    saved = console.submit(at, application=name, name="Bea", gender="f", description="d",
+                           collections="given", **dict[str, Any]({"in-vip": "on"}))
+    assert saved.status_code == 303
+    now = gallery.faces.by_id(gallery.tenant, face.id)
+    assert (now.name, now.gender, now.description) == ("Bea", "f", "d")
+    assert gallery.groups_of(now) == ["vip"]
+    console.submit(at, application=name, name="Bea", collections="given")
+    assert gallery.groups_of(now) == []
+    chosen: Fields = {"application": name, f"face-{face.id}": "on", "collection": "default"}
+    console.submit("/console/gallery/change", do="into", **chosen)
+    assert gallery.groups_of(now) == ["default"]
+    console.submit("/console/gallery/change", do="out_of", **chosen)
+    assert gallery.groups_of(now) == []
+    assert console.submit("/console/gallery/change", do="into", application=name,
+                          collection="vip").status_code == 400
+    changed: Fields = {"application": name, "do": "change", "key": "vip", "score": "nan"}
+    assert console.submit("/console/gallery/collections/change", **changed).status_code == 400
+    gone: Fields = {"application": name, "key": "vip", "do": "only"}
+    assert console.submit("/console/gallery/collections/change", **gone).status_code == 303
+    assert [each.key for each, _ in gallery.groups.all(gallery.tenant)] == ["default"]
+
+
+def test_a_deletion_leaves_its_receipt(console: ConsoleClient, application: App) -> None:
+    name, gallery = application
+    faces = [gallery.add(f"g{n}", name=HOSTILE) for n in range(3)]
+    chosen: Fields = {"application": name, **{f"face-{each.id}": "on" for each in faces[:2]}}
+    asked = console.submit("/console/gallery/change", do="delete", **chosen)
+    assert ids(asked.text) == [each.id for each in faces[:2]]
+    assert gallery.count() == 3
+    done = console.submit("/console/gallery/delete", **chosen)
+    assert done.status_code == 303
+    assert gallery.count() == 1
+    page = console.get(done.headers["location"]).text
+    receipt = done.headers["location"].rpartition("/")[2]
+    assert receipt in page
+    assert "pending" in page
+    state = console.get(f"/admin/receipts/{receipt}").json()
+    assert state["state"]["rows"]["faces"] == 2
+    document = console.get(f"/console/gallery/receipts/{receipt}/document")
+    assert document.headers["content-disposition"].endswith(f'receipt-{receipt}.json"')
+    assert {each["id"] for each in document.json()["deleted"] if each["kind"] == "face"} == {
+        each.id for each in faces[:2]
+    }
+    listed = console.get("/console/gallery/receipts", params={"application": name}).text
+    assert receipt[:8] in listed
+    assert console.get(f"/console/gallery/receipts/{'0' * 32}").status_code == 404
+    again = console.submit("/console/gallery/delete", **chosen)
+    assert again.status_code == 404
+    entry = AuditLog(gallery.engine).page(limit=20)
+    assert any(each.action == "gallery.delete" and each.outcome == "done" for each in entry)
+
+
+def test_a_picture_may_stay_without_its_face(console: ConsoleClient, application: App) -> None:
+    name, gallery = application
+    face = gallery.add("kept")
+    console.submit("/console/gallery/delete", application=name, keep_pictures="on",
+                   **dict[str, Any]({f"face-{face.id}": "on"}))
+    assert gallery.images.find(gallery.tenant, face.image_id) is not None
+
+
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
+def test_every_reason_is_translated(language: str) -> None:
+    assert set(REASONS.values()) <= set(texts_of(language).catalog)
+
+
+def test_a_choice_of_applications(console: ConsoleClient, application: App) -> None:
+    name, _ = application
+    page = console.get("/console/gallery").text
+    assert name.replace("<", "&lt;").replace(">", "&gt;") in page
+
+

@@ -1,0 +1,159 @@
+"""Jobs: their list, one job, cancelling and retrying it, its pictures; by HTTP."""
+
+from __future__ import annotations
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from markupsafe import escape
+
+from api_shim.admin.advice import ADVICE, advice_on
+from api_shim.console.texts import LANGUAGES, texts_of
+from pipeline.errors import FaceError, JobCrashed, NoFace, NotUtf8
+from pipeline.jobs.model import Job, JobState
+from pipeline.operators.audit import AuditLog
+from pipeline.operators.model import OperatorRole
+from tests.console.conftest import ConsoleClient, sign_in
+from tests.face2_client import base64_of
+from tests.stack import Stack
+
+HOSTILE = "<script>alert(1)</script> \"'& 王😀 \u202eevil"
+
+WORKER, LEASE_S = "worker-1", 60.0
+
+
+_SEEDS = itertools.count()
+
+
+def noise() -> bytes:
+    """A PNG without a face, another one at each call: equal requests would be one job."""
+    pixels = np.random.default_rng(next(_SEEDS)).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def submit(stack: Stack, request_id: str = "", picture: bytes = b"") -> Job:
+    """A job that waits where no worker runs, by HTTP."""
+    named = {"X-Request-Id": request_id} if request_id else {}
+    answer = stack.client().call(
+        "locate", {"image": base64_of(picture or noise())}, Prefer="respond-async", **named
+    )
+    assert answer.status_code == 202
+    found = stack.jobs.read.find(answer.json()["job_id"])
+    assert found is not None
+    return found
+
+
+def fail(stack: Stack, job: Job, error: FaceError) -> None:
+    claim = stack.jobs.claim(job.id, job.stage, WORKER, LEASE_S, 3)
+    assert claim is not None
+    step = {"stage": "decode", "worker": HOSTILE, "ms": 12.5, "at": job.created_at + 1.0}
+    assert stack.jobs.fail(claim, error, [step])
+
+
+def test_a_job_is_found_by_what_a_client_reports(idle_stack: Stack) -> None:
+    console = sign_in(idle_stack)
+    job = submit(idle_stack, "reported-0001")
+    assert console.get("/console/jobs", params={"q": job.id}).headers["location"].endswith(
+        f"/console/jobs/{job.id}"
+    )
+    for found in ({"q": "reported-0001"}, {"q": "stack"}, {"application": "stack"},
+                  {"state": "queued"}, {"operation": "locate"}, {"since": "2026-01-01T00:00"}):
+        assert job.id[:8] in console.get("/console/jobs", params=found).text
+    for lacking in ({"q": "reported-0002"}, {"state": "done"}, {"error_code": "no_face"},
+                    {"until": "2026-01-01T00:00"}, {"operation": "verify"}):
+        page = console.get("/console/jobs", params=lacking)
+        assert (page.status_code, job.id[:8] in page.text) == (200, False)
+    for wrong in ({"state": "lost"}, {"before": "-1"}, {"since": "soon"}, {"application": "no"}):
+        assert 'role="alert"' in console.get("/console/jobs", params=wrong).text
+    listed = console.get("/admin/jobs", params={"request_id": "reported-0001"}).json()
+    assert [each["id"] for each in listed["jobs"]] == [job.id]
+    assert console.get("/admin/jobs", params={"state": "lost"}).status_code == 400
+
+
+def test_a_failed_job_says_why_and_runs_again(idle_stack: Stack) -> None:
+    console = sign_in(idle_stack, OperatorRole.OPERATOR)
+    job = submit(idle_stack)
+    fail(idle_stack, job, JobCrashed(HOSTILE))
+    page = console.get(f"/console/jobs/{job.id}").text
+    assert escape(advice_on("job_crashed")) in page
+    assert "<script>alert" not in page
+    shown = console.get(f"/admin/jobs/{job.id}").json()
+    assert shown["error"]["code"] == "job_crashed"
+    assert [step["took_ms"] for step in shown["timeline"]] == [12.5]
+    assert shown["envelope"]["text"]
+    assert shown["retry_obstacle"] == ""
+    assert console.submit(f"/console/jobs/{job.id}/retry").status_code == 303
+    assert console.get(f"/admin/jobs/{job.id}").json()["job"]["state"] == "queued"
+    assert console.post(f"/admin/jobs/{job.id}/retry").status_code == 409
+
+
+def test_pictures_that_are_gone_cannot_be_retried(idle_stack: Stack) -> None:
+    console = sign_in(idle_stack)
+    job = submit(idle_stack)
+    fail(idle_stack, job, NoFace(picture=0))
+    shown = console.get(f"/admin/jobs/{job.id}").json()
+    assert "deleted" in shown["retry_obstacle"]
+    assert [each["stored"] for each in shown["pictures"]] == [False]
+    answer = console.post(f"/admin/jobs/{job.id}/retry")
+    assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+
+
+def test_cancelling(idle_stack: Stack) -> None:
+    console = sign_in(idle_stack, OperatorRole.OPERATOR)
+    job = submit(idle_stack)
+    assert console.submit(f"/console/jobs/{job.id}/cancel").status_code == 303
+    assert console.post(f"/admin/jobs/{job.id}/cancel").status_code == 409
+    ended = idle_stack.jobs.read.find(job.id)
+    assert ended is not None
+    assert ended.state is JobState.CANCELLED
+    actions = [
+        (each.action, each.subject, each.outcome)
+        for each in AuditLog(idle_stack.cluster.engine).page()[:2]
+    ]
+    assert actions == [("jobs.cancel", job.id, "conflict"), ("jobs.cancel", job.id, "done")]
+
+
+def test_pictures_are_for_who_may_see_faces(idle_stack: Stack) -> None:
+    sent = noise()
+    job = submit(idle_stack, picture=sent)
+    path = f"/admin/jobs/{job.id}/pictures/0"
+    picture = sign_in(idle_stack, OperatorRole.VIEWER).get(path)
+    assert picture.content == sent
+    assert picture.headers["content-type"].startswith("image/")
+    assert "sandbox" in picture.headers["content-security-policy"]
+    blind = sign_in(idle_stack, sees_faces=False)
+    assert blind.get(path).status_code == 403
+    assert path not in blind.get(f"/console/jobs/{job.id}").text
+    assert sign_in(idle_stack).get(f"/admin/jobs/{job.id}/pictures/1").status_code == 404
+    first, second, *_ = AuditLog(idle_stack.cluster.engine).page()
+    assert {first.outcome, second.outcome} == {"media_not_found", "not_permitted"}
+
+
+def test_a_viewer_changes_nothing(idle_stack: Stack) -> None:
+    viewer = sign_in(idle_stack, OperatorRole.VIEWER)
+    job = submit(idle_stack)
+    page = viewer.get(f"/console/jobs/{job.id}").text
+    assert "/cancel" not in page
+    assert viewer.submit(f"/console/jobs/{job.id}/cancel").status_code == 403
+    assert viewer.post(f"/admin/jobs/{job.id}/cancel").status_code == 403
+    assert viewer.post(f"/admin/jobs/{job.id}/retry").status_code == 403
+
+
+@pytest.mark.parametrize("job_id", ["0" * 32, "x", "%00", "..%2f"])
+def test_unknown_jobs(console: ConsoleClient, job_id: str) -> None:
+    assert console.get(f"/console/jobs/{job_id}").status_code == 404
+    assert console.get(f"/admin/jobs/{job_id}").status_code == 404
+
+
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
+def test_advice_is_translated(language: str) -> None:
+    assert set(ADVICE.values()) <= texts_of(language).catalog.keys()
+
+
+def test_each_error_has_the_advice_of_its_nearest_class() -> None:
+    assert advice_on("no_face") == ADVICE[NoFace]
+    assert advice_on(NotUtf8.code) == advice_on("invalid_parameter")
+    assert advice_on("media_full") == advice_on("media_unavailable")
+    assert advice_on("never heard of") == ADVICE[FaceError]

@@ -1,0 +1,1 @@
+"""Tests of `faceline-client`, without a service."""

@@ -88,6 +88,8 @@ def one_in(texts: Texts, fmr: float) -> str:
     if fmr < RAREST:
         said = texts.gettext("below 1 in %(count)s pairs")
         return said % {"count": texts.number(_rounded(1 / RAREST))}
+    if fmr > 0.5:
+        return texts.gettext("most pairs")
     return texts.gettext("1 in %(count)s pairs") % {"count": texts.number(_rounded(1 / fmr))}
 
 

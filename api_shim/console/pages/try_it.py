@@ -26,6 +26,7 @@ from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
 from api_shim.console.try_answers import document_rows, stages_of, time_rows
 from api_shim.console.try_comparison import comparison
+from api_shim.console.try_verdict import verdict
 from api_shim.parsing import read_form
 from api_shim.requests import Reply
 from api_shim.resource import error_status
@@ -206,8 +207,12 @@ def _seen_pair(view: View, tried: Tried) -> JsonObject:
     return {"pair": comparison(texts, tried.result, threshold, _KINDS[TryKind.PAIR].inputs)}
 
 
+def _seen_clip(view: View, tried: Tried) -> JsonObject:
+    return {"clip": None if tried.result is None else verdict(view.texts, tried.result)}
+
+
 _SEEN: dict[TryKind, Callable[[View, Tried], JsonObject]] = {
-    TryKind.PICTURE: _seen_picture, TryKind.PAIR: _seen_pair,
+    TryKind.PICTURE: _seen_picture, TryKind.PAIR: _seen_pair, TryKind.CLIP: _seen_clip,
 }
 
 

@@ -84,9 +84,11 @@ enhance("[data-camera]", (button) => {
       return;
     }
     video.srcObject = stream;
+    shoot.disabled = true;
     view.hidden = false;
     button.hidden = true;
     await video.play();
+    shoot.disabled = false;
     shoot.focus();
   });
   view.querySelector("[data-stop]").addEventListener("click", stop);

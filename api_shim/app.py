@@ -102,7 +102,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
         **job_routes(service, dialects),
         **batch_routes(service),
         **health_routes(service),
-        **references(dialects.values()),
+        **references(dialects.values(), console=service.settings.console),
     }
     if service.settings.console:
         services = AdminServices(service, dialects)

@@ -58,6 +58,12 @@ _PICTURES = frozenset(
 )
 
 
+def described_operations(schema: Any, has_path: Callable[[str], bool]) -> list[Any]:
+    """The operations of a document by their paths."""
+    found = [cast("Any", result).ok() for result in schema.get_all_operations()]
+    return [operation for operation in found if has_path(operation.path)]
+
+
 class Fuzz:
     """One tenant's calls; ``seen`` counts (operation, kind of answer).
 
@@ -89,7 +95,7 @@ class Fuzz:
     def operations(self) -> Iterator[tuple[str, Callable[[int, int], None]]]:
         """The name of each operation, and a function that makes a number of calls from a
         seed. Operations that empty the gallery stand last."""
-        found = [cast("Any", result).ok() for result in self._schema.get_all_operations()]
+        found = described_operations(self._schema, lambda path: not path.startswith("/admin/"))
         found.sort(key=lambda operation: "facesLib" in operation.path)
         for operation in found:
             yield operation.label, self._runner(operation)

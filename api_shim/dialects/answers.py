@@ -98,7 +98,9 @@ respond_later = partial(respond, headers=RETRY_AFTER)
 
 _REFUSALS = {
     400: "The request cannot be used.", 401: "The credentials are missing or wrong.",
-    403: "Not permitted, or a limit is reached.", 405: "The path does not take the method.",
+    403: "Not permitted, or a limit is reached.", 404: "There is no such thing.",
+    405: "The path does not take the method.", 409: "Existing data prevents it.",
+    413: "The body is too large.",
     429: "A limit is reached.", 500: "The service is at fault.",
     503: "The service is busy or a store is away.",
 }

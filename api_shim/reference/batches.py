@@ -10,9 +10,16 @@ import msgspec
 
 from api_shim.batches.replies import BatchList, BatchWithReasons, ItemList, RetriedBatch, ShownBatch
 from api_shim.batches.requests import BatchesQuery, BatchRequest, ItemsQuery, RetryRequest
-from api_shim.dialects.answers import JSON, LOCATION, RETRY_AFTER, refuse, respond
+from api_shim.dialects.answers import LOCATION, RETRY_AFTER, refuse, respond
 from api_shim.dialects.fields import Schema
-from api_shim.reference.shared import PROBLEM, operation, path_parameter
+from api_shim.reference.shared import (
+    PROBLEM,
+    json_body,
+    operation,
+    path_parameter,
+    query_parameters,
+    refusals,
+)
 
 TAG = "batches"
 
@@ -40,20 +47,16 @@ def _operation(
 ) -> Schema:
     if parameters:
         more["parameters"] = list(parameters)
-    refused = {str(status): refuse(status, PROBLEM) for status in (401, 503)}
-    return operation(TAG, operation_id, summary, {**refused, **responses}, **more)
+    answers = {**refusals((401, 503), PROBLEM), **responses}
+    return operation(TAG, operation_id, summary, answers, **more)
 
 
 def _query(kind: type[msgspec.Struct]) -> Iterator[Schema]:
-    """The parameters of a query that ``kind`` reads."""
-    for name, schema in SCHEMAS.pop(kind.__name__)["properties"].items():
-        choices = [each for each in schema.get("anyOf", [schema]) if each != {"type": "null"}]
-        described = {key: each for key, each in choices[0].items() if each is not None}
-        yield {"name": name, "in": "query", "required": False, "schema": described}
+    return query_parameters(SCHEMAS.pop(kind.__name__))
 
 
 def _body(kind: type[msgspec.Struct], *, required: bool) -> Schema:
-    return {"required": required, "content": {JSON: {"schema": _schema(kind)}}}
+    return json_body(_schema(kind), required=required)
 
 
 _BEGUN = {**LOCATION, **RETRY_AFTER}

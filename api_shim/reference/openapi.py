@@ -12,7 +12,7 @@ from api_shim.dialects.base import Dialect, Endpoint, schema_name
 from api_shim.dialects.fields import RequestField, Schema, object_schema
 from api_shim.multipart import MULTIPART
 from api_shim.parsing import FORM
-from api_shim.reference import batches, shared
+from api_shim.reference import admin, batches, shared
 from api_shim.reference.shared import PROBLEM, path_parameter
 from pipeline.jobs.store import MAX_KEY_CHARS
 
@@ -80,8 +80,8 @@ _POLLS = {
 _JOB_ID = path_parameter("job_id")
 
 
-def describe(dialects: Iterable[Dialect]) -> Schema:
-    """The whole document."""
+def describe(dialects: Iterable[Dialect], *, console: bool = True) -> Schema:
+    """The whole document; with ``console`` the operators' API, too."""
     served = list(dialects)
     paths: dict[str, Schema] = {}
     for dialect in served:
@@ -89,7 +89,8 @@ def describe(dialects: Iterable[Dialect]) -> Schema:
             for method in sorted(endpoint.methods):
                 described = _operation(dialect, endpoint, method)
                 paths.setdefault(endpoint.plain_path, {})[method.lower()] = described
-    everything = {**paths, **batches.PATHS, **_common(_statuses(paths))}
+    operated, operated_schemas = admin.admin_paths() if console else ({}, {})
+    everything = {**paths, **batches.PATHS, **_common(_statuses(paths)), **operated}
     components = _Components()
     return {
         "openapi": "3.1.0",
@@ -105,13 +106,19 @@ def describe(dialects: Iterable[Dialect]) -> Schema:
             {"name": batches.TAG, "description": "Whole sources, enrolled in the background"},
             {"name": JOBS_TAG, "description": "Jobs of every document"},
             {"name": SERVICE_TAG, "description": "The service itself"},
+            *([{"name": admin.TAG, "description": "What operators see and change"}]
+              if console else ()),
         ],
         "paths": components.extract(everything),
         "components": {
-            "schemas": {**batches.SCHEMAS, **dict(sorted(components.schemas.items()))},
+            "schemas": {
+                **batches.SCHEMAS, **operated_schemas, **dict(sorted(components.schemas.items())),
+            },
             "headers": {**answers.REQUEST_ID, **answers.LOCATION, **answers.RETRY_AFTER},
             "parameters": _PARAMETERS,
-            "securitySchemes": shared.SECURITY_SCHEMES,
+            "securitySchemes": {
+                **shared.SECURITY_SCHEMES, **(admin.SECURITY_SCHEMES if console else {}),
+            },
         },
     }
 

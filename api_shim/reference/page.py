@@ -41,9 +41,9 @@ _POLICY = (
 )
 
 
-def references(dialects: Iterable[Dialect]) -> dict[str, Resource]:
+def references(dialects: Iterable[Dialect], *, console: bool) -> dict[str, Resource]:
     """The applications by their paths."""
-    document = describe(dialects)
+    document = describe(dialects, console=console)
     headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
 
     @lru_cache(MAX_MOUNTS)

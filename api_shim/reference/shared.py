@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from api_shim.dialects.answers import AnswerField, answer_schema
+from api_shim.dialects.answers import JSON, AnswerField, answer_schema, refuse
 from api_shim.dialects.base import Security
 from api_shim.dialects.fields import Schema
 
@@ -35,3 +36,22 @@ def operation(
         "operationId": operation_id, "tags": [tag], "summary": summary, **more,
         "security": security, "responses": dict(sorted(responses.items())),
     }
+
+
+def query_parameters(schema: Schema) -> Iterator[Schema]:
+    """The parameters of a query that a struct with this schema reads."""
+    required = schema.get("required", ())
+    for name, member in schema["properties"].items():
+        choices = [each for each in member.get("anyOf", [member]) if each != {"type": "null"}]
+        described = {key: each for key, each in choices[0].items() if each is not None}
+        yield {"name": name, "in": "query", "required": name in required, "schema": described}
+
+
+def json_body(schema: Schema, *, required: bool) -> Schema:
+    """A request's body in JSON."""
+    return {"required": required, "content": {JSON: {"schema": schema}}}
+
+
+def refusals(statuses: Iterable[int], schema: Schema) -> Schema:
+    """The responses of refusals with these HTTP statuses."""
+    return {str(status): refuse(status, schema) for status in statuses}

@@ -372,6 +372,12 @@ faces = Table(
     Index(None, "image_ref"),
     sqlite_autoincrement=True,
 )
+# Names by their code points, so that a prefix is a range, whatever the database's language. SQLite
+# has this order in the index of names.
+Index(
+    "ix_faces_name_prefix", faces.c.tenant_id, faces.c.name, faces.c.id,
+    postgresql_ops={"name": "varchar_pattern_ops"},
+).ddl_if(dialect="postgresql")
 
 vectors = Table(
     "vectors",

@@ -15,9 +15,9 @@ from sqlalchemy import (
     Table,
     and_,
     func,
+    literal_column,
     or_,
     select,
-    tuple_,
 )
 
 from pipeline.database.engine import read_values, reading
@@ -106,13 +106,17 @@ class GalleryBrowser:
     def _of_prefix(
         self, tenant_id: int, prefix: str, last: tuple[str, int] | None
     ) -> Select[*tuple[object, ...]]:
-        name = _by_bytes(self.engine)
+        order = _ByCodePoint(self.engine)
         query = SELECT_FACES.where(
-            faces.c.tenant_id == tenant_id, name >= prefix, name < prefix + _LAST_CHARACTER
+            faces.c.tenant_id == tenant_id, order.at_least(prefix),
+            order.below(prefix + _LAST_CHARACTER),
         )
         if last is not None:
-            query = query.where(tuple_(name, faces.c.id) > last)
-        return query.order_by(name, faces.c.id)
+            name, face_id = last
+            query = query.where(
+                order.at_least(name), or_(order.above(name), faces.c.id > face_id)
+            )
+        return query.order_by(order.ascending, faces.c.id)
 
     def identified(self, tenant_id: int, text: str) -> GalleryPart:
         """The faces that have this id, person id or face token, and those on the picture with
@@ -167,10 +171,25 @@ def _part(
     return GalleryPart(found, bound, key)
 
 
-def _by_bytes(engine: Engine) -> ColumnElement[str]:
-    """The name in the order of its code points, in which a prefix is a range: SQLite compares
-    so, PostgreSQL has an index for it."""
-    return faces.c.name if engine.dialect.name == "sqlite" else faces.c.name.collate("C")
+class _ByCodePoint:
+    """Names in the order of their code points, in which a prefix is a range. SQLite compares so;
+    PostgreSQL has operators for it, and an index for these."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._marked = engine.dialect.name == "postgresql"
+
+    @property
+    def ascending(self) -> ColumnElement[str]:
+        return literal_column("faces.name USING ~<~") if self._marked else faces.c.name.asc()
+
+    def at_least(self, text: str) -> ColumnElement[bool]:
+        return faces.c.name.bool_op("~>=~" if self._marked else ">=")(text)
+
+    def above(self, text: str) -> ColumnElement[bool]:
+        return faces.c.name.bool_op("~>~" if self._marked else ">")(text)
+
+    def below(self, text: str) -> ColumnElement[bool]:
+        return faces.c.name.bool_op("~<~" if self._marked else "<")(text)
 
 
 def _spellings(prefix: str) -> list[str]:

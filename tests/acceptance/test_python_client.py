@@ -1,16 +1,18 @@
-"""`faceline-client` against a running service: every method of both clients, its examples, and the
-wheel in an empty environment."""
+"""`faceline-client` against a running service: every method of both clients, lost connections, its
+page and its examples. The installed wheel: `tests/integration/test_local_stack.py`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
+import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faceline_client as sdk
@@ -19,24 +21,23 @@ import pytest
 from faceline_client import operations, results
 from PIL import Image
 
+from tests.client_wheel import PROGRAM_S, SDK, printed
 from tests.clips import encoded
 from tests.databases import ONE_DATABASE, open_database
 from tests.face2_client import Credentials
-from tests.programs import missing
+from tests.proxy import Fault, Proxy
 from tests.servers import MinioServer
 from tests.stack import Stack
 from tests.unit.sdk.test_client_package import described
+from tests.waiting import eventually
 
 # The client knows no database.
 pytestmark = ONE_DATABASE
 
-SDK = Path(__file__).resolve().parents[2] / "infra" / "sdk" / "python"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python-client.md"
 EXAMPLES = SDK / "examples"
 
 KINDS = ("sync", "async")
-
-# Seconds for a program of a test on a busy machine.
-PROGRAM_S = 600.0
 
 # Words of the client that are no calls of the service.
 OWN = {"run", "submit", "wait", "watch_batch", "iter_faces", "iter_batch_items"}
@@ -57,7 +58,7 @@ class Caller:
         self.called: set[str] = set()
         self._runner = asyncio.Runner()
         self._client: Any = (
-            sdk.Client(url, known(credentials)) if kind == "sync"
+            sdk.Client(url, known(credentials), timeout=PROGRAM_S) if kind == "sync"
             else self._await(self._make(url, known(credentials)))
         )
 
@@ -90,7 +91,7 @@ class Caller:
         return [each async for each in iterator]
 
     async def _make(self, url: str, credentials: sdk.Credentials) -> sdk.AsyncClient:
-        return sdk.AsyncClient(url, credentials)
+        return sdk.AsyncClient(url, credentials, timeout=PROGRAM_S)
 
 
 def opened(path: Path) -> Image.Image:
@@ -367,6 +368,31 @@ def test_strangers_are_refused(
         wrong.list_batches()
 
 
+def test_what_was_sent_before_a_connection_broke_is_done_once(
+    service: Importing, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = service.stack.add_tenant("broken")
+    photo = photos / "obama.jpg"
+    with contextlib.closing(Proxy(service.stack.settings.port)) as proxy:
+
+        def mend(_: float) -> None:
+            proxy.fault = Fault.NONE
+
+        # The answers are lost until the client tries again.
+        monkeypatch.setattr("faceline_client.client.time", SimpleNamespace(sleep=mend))
+        with sdk.Client(f"http://127.0.0.1:{proxy.port}", known(tenant)) as client:
+            proxy.fault = Fault.CUT
+            face = client.enrol(photo)  # Conflict if it were enrolled twice
+            assert proxy.fault is Fault.NONE
+            assert client.list_faces().total == 1
+
+            proxy.fault = Fault.CUT
+            with pytest.raises(sdk.ConnectionLost):
+                client.delete_picture(face.image_id)
+            proxy.fault = Fault.NONE
+            eventually(lambda: client.list_faces().total == 0, "the deletion is made")
+
+
 # Examples ------------------------------------------------------------------------------
 
 
@@ -378,14 +404,29 @@ def environment(stack: Stack, tenant: Credentials) -> dict[str, str]:
     }
 
 
-def run(name: str, *arguments: Path | str, **options: Any) -> str:
+def run(name: str, *arguments: Path | str, env: dict[str, str]) -> str:
     """What an example prints."""
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True,
-        timeout=PROGRAM_S, check=False, **options,
-    )
-    assert done.returncode == 0, done.stderr
-    return str(done.stdout)
+    return printed([sys.executable, EXAMPLES / name, *arguments], env=env)
+
+
+def test_the_page(service: Importing, photos: Path, tmp_path: Path) -> None:
+    tenant = service.stack.add_tenant("page")
+    samples = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    for name in ("ada.jpg", "visitor.jpg", "a.jpg"):
+        shutil.copy(photos / "obama.jpg", tmp_path / name)
+    shutil.copy(photos / "biden.jpg", tmp_path / "b.jpg")
+    service.put(tenant, "2026/Ada/1.jpg", (photos / "biden.jpg").read_bytes())
+    service.put(tenant, "2026/Bob/2.jpg", b"no picture")
+
+    said = printed(
+        [sys.executable, "-c", "\n".join(samples)], cwd=tmp_path,
+        env=environment(service.stack, tenant),
+    ).splitlines()
+
+    assert len(samples) == 3
+    assert said[0].startswith("100.0 Ada ")
+    assert "ended None None" in said
+    assert said[-1].startswith("2026/Bob/2.jpg not_a_picture")
 
 
 def test_the_example_that_frames_faces(service: Importing, photos: Path, tmp_path: Path) -> None:
@@ -448,58 +489,3 @@ def test_the_example_that_watches_a_batch(
     halves = np.asarray(opened(target).convert("RGB"))[20]
     assert tuple(halves[100]) == (0, 128, 0)
     assert tuple(halves[500]) == (255, 0, 0)
-
-
-# The wheel -------------------------------------------------------------------------------
-
-
-def test_the_wheel_in_an_empty_environment(
-    service: Importing, photos: Path, tmp_path: Path
-) -> None:
-    sources, empty = tmp_path / "sources", tmp_path / "empty"
-    shutil.copytree(SDK, sources, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    carry_out([*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, sources])
-    (wheel,) = tmp_path.glob("faceline_client-*.whl")
-    carry_out([sys.executable, "-m", "venv", "--without-pip", empty])
-    python = empty / "bin" / "python"
-    installed = subprocess.run(
-        [*pip, "--python", python, "install", "-q", f"{wheel}[examples]"], capture_output=True,
-        text=True, timeout=PROGRAM_S, check=False,
-    )
-    if installed.returncode != 0:
-        missing(f"no package index gives httpx and pillow: {installed.stderr[-300:]}")
-
-    tenant = service.stack.add_tenant("wheel")
-    alone = {**environment(service.stack, tenant), "PYTHONPATH": ""}
-    shutil.rmtree(sources / "faceline_client")
-    target = tmp_path / "boxes.png"
-    said = carry_out(
-        [python, "-I", sources / "examples" / "boxes.py", photos / "two_people.jpg", target],
-        env=alone, cwd=tmp_path,
-    )
-    where = carry_out([python, "-I", "-c", WHERE], env=alone, cwd=tmp_path)
-
-    assert len(said.splitlines()) == 2
-    assert opened(target).format == "PNG"
-    place, typed, service_there, version = where.split()
-    assert Path(place).is_relative_to(empty)
-    assert (typed, service_there, version) == ("True", "None", sdk.__version__)
-
-
-WHERE = """
-import importlib.metadata, importlib.util, pathlib
-import faceline_client
-place = pathlib.Path(faceline_client.__file__).parent
-print(place, (place / "py.typed").exists(), importlib.util.find_spec("pipeline"),
-      importlib.metadata.version("faceline-client"))
-"""
-
-
-def carry_out(command: list[Any], **options: Any) -> str:
-    """What a command prints."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=PROGRAM_S, check=False, **options
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return str(done.stdout)

@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import faceline_client
 import pytest
 
 from infra.local.demo import demo_photo
 from infra.local.stack import PROCESSES
+from tests.client_wheel import InstalledClient
 from tests.local_service import LocalService
 from tests.waiting import TIMEOUT_S, eventually
 
@@ -54,13 +56,14 @@ def test_the_demonstration_shows_six_faces_and_stops(up: LocalService) -> None:
     assert up.processes() == {}
 
 
-def test_it_serves_heals_and_stops_at_ctrl_c(up: LocalService) -> None:
+def test_it_serves_heals_and_stops_at_ctrl_c(up: LocalService, tmp_path: Path) -> None:
     up.environment |= {"FACELINE_FETCH_URLS": "true", "FACELINE_FETCH_CONCURRENCY": "1"}
     process = start(up, "--demo")
     eventually(lambda: "Ctrl-C stops" in up.said(), "it has shown itself")
 
     call_by_command(up)
     call_by_shell(up)
+    call_by_the_installed_client(up, tmp_path)
     assert re.search(r"^\S*faceline --data-dir \S+ call locate \S+$", up.said(), re.MULTILINE)
     refuse_a_second(up)
     for words in ("redis-server", *(" ".join(command) for command in PROCESSES.values())):
@@ -95,6 +98,36 @@ def call_by_shell(up: LocalService) -> None:
     answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
 
     assert json.loads(answer.stdout)["data"]["face_num"] == 6
+
+
+def call_by_the_installed_client(up: LocalService, folder: Path) -> None:
+    """Build the Python client, install it into an empty environment, run its first example."""
+    client, running = InstalledClient(folder), up.running()
+    assert running is not None
+    kept = json.loads((up.data_dir / "demo.json").read_text())
+    known = {"FACE_APID": str(kept["apid"]), "FACE_KVALUE": kept["kvalue"]}
+    target = folder / "boxes.png"
+
+    said = client.run(
+        client.examples / "boxes.py", demo_photo(), target, env={"FACE_URL": running.url, **known}
+    )
+    where = client.run("-c", WHERE, env={}).split()
+
+    assert len(said.splitlines()) == 6
+    assert target.stat().st_size > 100_000
+    assert Path(where[0]).is_relative_to(client.home)
+    assert where[1:] == ["typed", "alone", faceline_client.__version__]
+
+
+WHERE = """
+import importlib.metadata, importlib.util, pathlib
+import faceline_client
+place = pathlib.Path(faceline_client.__file__).parent
+print(place)
+print("typed" if (place / "py.typed").exists() else "untyped")
+print("beside the service" if importlib.util.find_spec("pipeline") else "alone")
+print(importlib.metadata.version("faceline-client"))
+"""
 
 
 def refuse_a_second(up: LocalService) -> None:

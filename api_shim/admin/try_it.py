@@ -70,7 +70,7 @@ class ClipToTry(msgspec.Struct, frozen=True, kw_only=True):
     application: str
     clip: bytes
     action: Literal[1, 2] = 1
-    face: Annotated[int, msgspec.Meta(ge=1, lt=2**63)] | None = None
+    face: Annotated[int, msgspec.Meta(ge=1, lt=2**53)] | None = None
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.6
 
 

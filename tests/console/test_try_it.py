@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
 import os
 import shutil
@@ -11,22 +12,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from playwright.sync_api import Page
 from sqlalchemy import func, select
 
 from api_shim.console.texts import texts_of
+from api_shim.console.try_verdict import ACTIONS
+from api_shim.console.try_verdict import REASONS as VERDICTS
 from api_shim.console.try_words import ADVICE, FACTS, REASONS, WHICH
 from infra.local.demo import demo_photo
 from pipeline.database.engine import reading
 from pipeline.database.schema import images
+from pipeline.living.verdict import LivenessAction, LivenessReason
 from pipeline.metering.usage import UsageStore
 from pipeline.operators.model import OperatorRole
+from tests import clips
 from tests.conftest import missing
 from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.contract_clients import ApidClient
 from tests.databases import ONE_DATABASE
-from tests.face2_client import Json
+from tests.face2_client import Json, base64_of
+from tests.presentations.people import Material
 from tests.stack import Stack
 from tests.unit.heif_files import heic
 from tests.unit.pictures import encoded, image, png_bomb
@@ -43,6 +51,20 @@ def photo(test_data: Path) -> bytes:
 @pytest.fixture(scope="module")
 def other(test_data: Path) -> bytes:
     return max((test_data / "photos" / "George_W_Bush").iterdir()).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def material(test_data: Path) -> Material:
+    videos = test_data.parent / "videos"
+    if not (videos / "mouth_open.mp4").is_file():
+        missing(f"no test video in {videos}, beside FACELINE_TEST_DATA")
+    return Material(test_data, videos)
+
+
+@pytest.fixture(scope="module")
+def blink(material: Material) -> bytes:
+    """The man of the video blinks."""
+    return clips.encoded(material.live(28, 62))
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +191,29 @@ def test_two_photos(operator: ConsoleClient, group: bytes, photo: bytes) -> None
     assert answers(found)["d"]["operation"] == ""
 
 
+def test_a_clip(
+    operator: ConsoleClient, stack: Stack, material: Material, blink: bytes
+) -> None:
+    picture = cv2.imencode(".jpg", material.live(50, 51)[0])[1].tobytes()
+    client = ApidClient(stack)
+    face = client.enrol(base64_of(picture))
+    found = tried(operator, "clip", clip=blink, action=1, face=face)
+    assert found["result"]["real"] is found["result"]["match"] is True
+    assert answers(found)["a"]["envelope"] == {"msg_code": 1, "match": True, "real": True}
+    page = operator.get(f"/console/try/result/{found['job']}").text
+    assert "One living person does what was asked" in page
+    assert page.count("<polyline") >= 8
+    wrong = tried(operator, "clip", clip=blink, action=2)
+    assert wrong["result"]["reasons"]
+    assert wrong["result"]["match"] is None
+    assert {each["operation"] for each in wrong["documents"]} == {""}
+    page = operator.get(f"/console/try/result/{wrong['job']}").text
+    assert html.escape(VERDICTS[LivenessReason(wrong["result"]["reasons"][0])]) in page
+    # The client's own call comes after the try, and is no repetition.
+    answer = client.call("POST", "living", Fid=face, Action=1, Fvideo=base64_of(blink))
+    assert answer.json() == {"msg_code": 1, "match": True, "real": True}
+
+
 def test_a_try_leaves_nothing(
     operator: ConsoleClient, stack: Stack, photo: bytes, other: bytes
 ) -> None:
@@ -264,7 +309,12 @@ def test_while_it_waits(console: ConsoleClient) -> None:
 
 def test_texts_are_translated(backend: str) -> None:
     catalog = texts_of("zh").catalog
-    said = {*ADVICE.values(), *REASONS.values(), *WHICH, *(name for name, _ in FACTS)}
+    said = {
+        *ADVICE.values(), *REASONS.values(), *WHICH, *(name for name, _ in FACTS),
+        *VERDICTS.values(), *ACTIONS.values(),
+    }
+    assert set(VERDICTS) == set(LivenessReason)
+    assert set(ACTIONS) == set(LivenessAction)
     assert said <= set(catalog)
 
 
@@ -294,6 +344,20 @@ def test_in_a_browser(visit: Visit, shape: Shape, photo: bytes, group: bytes) ->
     assert page.locator("[data-verdict].good").count() == 6
     page.fill("[name=threshold]", "100")
     assert page.locator("[data-verdict].good").count() == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES[1:3], ids=str)
+def test_a_clip_in_a_browser(visit: Visit, shape: Shape, blink: bytes) -> None:
+    page = visit("/console/try/clip", shape)
+    check_page(page)
+    page.select_option("[name=application]", "stack")
+    page.set_input_files(
+        "#file-clip", {"name": "a.mp4", "mimeType": "video/mp4", "buffer": blink}
+    )
+    page.click("[data-go]")
+    page.wait_for_selector(".frames img[src^='data:']", timeout=1000 * TIMEOUT_S)
+    check_page(page)
+    page.screenshot(path=f"/tmp/tryit/clip-{shape}.png", full_page=True)
 
 
 def choose(page: Page, name: str, data: bytes) -> None:

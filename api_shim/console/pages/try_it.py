@@ -83,7 +83,7 @@ def _start_pair(view: View) -> TryStarted:
 
 def _start_clip(view: View) -> TryStarted:
     face = view.fields.get("face", "").strip()
-    if face and not (face.isascii() and face.isdigit() and 0 < int(face[:19]) < 2**63):
+    if face and not (face.isascii() and face.isdigit() and len(face) < 16 and int(face) > 0):
         raise InvalidParameter("The number of a face has digits only.")
     given = ClipToTry(
         application=view.fields.get("application", ""), clip=view.files.get("clip", b""),

@@ -40,6 +40,10 @@ function showFiles() {
   for (const each of document.querySelectorAll("image[data-file]:not([href])")) {
     if (files.has(each.dataset.file)) each.setAttribute("href", files.get(each.dataset.file));
   }
+  const frames = [...document.querySelectorAll("img[data-frame]:not([data-asked])")];
+  for (const each of frames) each.dataset.asked = "";
+  // A browser that cannot play the clip shows the times alone.
+  if (frames.length && files.has(frames[0].dataset.frame)) showFrames(frames).catch(() => {});
 }
 new MutationObserver(showFiles).observe(document.querySelector("main"), { childList: true, subtree: true });
 
@@ -125,3 +129,21 @@ enhance("[data-threshold]", (form) => {
     }
   });
 });
+
+// The frames that decided are cut out of the clip that the browser has.
+async function showFrames(images) {
+  const video = document.createElement("video"), canvas = document.createElement("canvas");
+  video.muted = true;
+  video.preload = "auto";
+  video.src = files.get(images[0].dataset.frame);
+  await new Promise((done, failed) => { video.onloadeddata = done; video.onerror = failed; });
+  const scale = Math.min(480 / video.videoWidth, 1);
+  canvas.width = video.videoWidth * scale;
+  canvas.height = video.videoHeight * scale;
+  for (const image of images) {
+    await new Promise((done) => { video.onseeked = done; video.currentTime = Number(image.dataset.at) + 0.001; });
+    canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+    image.src = canvas.toDataURL("image/jpeg", JPEG_QUALITY);
+    image.hidden = false;
+  }
+}

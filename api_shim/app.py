@@ -14,6 +14,7 @@ from api_shim.admin.operation import AdminServices
 from api_shim.admin.routes import admin_routes
 from api_shim.asgi import RequestIds, call_from_scope, problem, to_response
 from api_shim.batches.handlers import batch_routes
+from api_shim.console.events import EVENTS, OverviewEvents
 from api_shim.console.routes import console_routes
 from api_shim.cross_origin import CrossOriginSharing, read_origins
 from api_shim.dialects.base import Dialect, Endpoint
@@ -107,6 +108,7 @@ def _routes(service: Service, dialects: dict[str, Dialect]) -> list[Route]:
     if service.settings.console:
         services = AdminServices(service, dialects)
         own |= {**admin_routes(services), **console_routes(services)}
+        own[EVENTS] = OverviewEvents(services)
     named = {path: Named(application, path) for path, application in own.items()}
     applications: dict[str, ASGIApp] = {**documented, **named}
     return [Route(path, application) for path, application in applications.items()]

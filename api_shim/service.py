@@ -26,6 +26,7 @@ from pipeline.deletions.journal import DeletionJournal, open_journal
 from pipeline.deletions.receipts import ReceiptStore
 from pipeline.deployment.pack import PinnedPack, pinned_pack
 from pipeline.deployment.processes import Heartbeat, Role
+from pipeline.duplicates.review import FindingReview
 from pipeline.encryption.data_keys import open_keys
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import MediaNotFound
@@ -44,6 +45,7 @@ from pipeline.metering.usage import UsageStore
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.store import OperatorStore
 from pipeline.tracing.open import open_tracer
+from pipeline.webhooks.store import WebhookStore
 from workers.clocks import ClockWatch
 from workers.dispatch import Dispatcher
 from workers.job_notifier import JobNotifier
@@ -87,12 +89,15 @@ class Service:
         self.batches = BatchStore(self.engine, clock, tenant_keys)
         self.operators = OperatorStore(self.engine, clock)
         self.audit = AuditLog(self.engine, clock)
+        self.journal = open_journal(settings, self.engine, vault, clock)
         self.records = RecordStores(
-            self.engine, self.tenants, self.jobs, self.media, clock,
-            open_journal(settings, self.engine, vault, clock),
+            self.engine, self.tenants, self.jobs, self.media, clock, self.journal
         )
+        self.findings = FindingReview(self.engine, self.records.faces, tenant_keys, clock)
+        self.usage = UsageStore(self.engine, clock)
+        self.webhooks = WebhookStore(self.engine, vault, clock)
         self.admission = AdmissionControl(
-            UsageStore(self.engine, clock), self.jobs, RateLimiter(settings.wake_url), clock,
+            self.usage, self.jobs, RateLimiter(settings.wake_url), clock,
             show_tenants=settings.metrics_tenants,
         )
         self.acceptance = JobAcceptance(

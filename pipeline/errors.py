@@ -19,7 +19,7 @@
     |   |-- JobNotFound         |-- MediaNotFound      |-- TenantNotFound
     |   |-- FaceNotFound        |-- PersonNotFound     |-- ImageNotFound
     |   |-- CollectionNotFound  |-- CredentialNotFound   |-- BatchNotFound
-    |   |-- ReceiptNotFound
+    |   |-- ReceiptNotFound     |-- FindingNotFound
     |   |-- WebhookNotFound     |-- DeliveryNotFound   |-- OperatorNotFound
     |-- Conflict                existing data prevents it
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
@@ -274,6 +274,10 @@ class CollectionNotFound(NotFound):
 
 class BatchNotFound(NotFound):
     """No such batch."""
+
+
+class FindingNotFound(NotFound):
+    """There is no such finding, or one of its faces is gone."""
 
 
 class OperatorNotFound(NotFound):

@@ -390,3 +390,9 @@ PLANS = {
         LIVING, BULK, DUPLICATE_SEARCH,
     )
 }
+
+CALLED_PLANS = tuple(name for name, plan in PLANS.items() if Stage.BULK not in plan.stages)
+"""The operations on pictures that clients call: those of the stage bulk are parts of a batch."""
+
+CALLED_OPERATIONS = (*CALLED_PLANS, *RECORD_OPERATIONS)
+"""Every operation that can be limited, allowed and denied."""

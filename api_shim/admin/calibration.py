@@ -104,6 +104,13 @@ def show(services: AdminServices, _actor: Actor, given: CalibrationQuery) -> Cal
     )
 
 
+def served_table(services: AdminServices, tenant_id: int) -> Calibration | None:
+    """The table that makes a tenant's scores, None without any on this machine. Raises
+    ``ConfigurationError`` for an unreadable one."""
+    pinned = services.service.pinned_pack()
+    return None if pinned is None else _load(services, pinned, tenant_id).served
+
+
 def _load(services: AdminServices, pinned: PinnedPack, tenant_id: int | None) -> _Tables:
     directory, model = services.service.settings.data_dir, pinned.recognition_model
     own = load_own_tables(pinned.name, directory, model) if tenant_id is not None else {}

@@ -8,6 +8,7 @@ the audit log names them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ from api_shim.dialects.base import Dialect
 from api_shim.service import Service
 from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceError, NotFound, NotPermitted, TenantNotFound
+from pipeline.identifiers import is_printable
 from pipeline.operators.audit import DONE
 from pipeline.operators.model import Operator, OperatorRole
 
@@ -35,10 +37,10 @@ class AdminServices:
     def tenant(self, application: str) -> Tenant:
         """The tenant of an application's name. Raises ``NotFound``, and not the error of a caller
         without an account."""
-        try:
-            return self.service.tenants.by_name(application)
-        except TenantNotFound as error:
-            raise NotFound("There is no such application.") from error
+        if is_printable(application):
+            with suppress(TenantNotFound):
+                return self.service.tenants.by_name(application)
+        raise NotFound("There is no such application.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import msgspec
 
 from api_shim.admin.advice import advice_on
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Nothing
+from api_shim.readiness import Parts
 from api_shim.service import Service
 from pipeline.accounts.tenants import tenant_names
 from pipeline.calibration.table import load_table
@@ -126,11 +127,13 @@ class ServiceOverview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def show_overview(services: AdminServices, _actor: Actor, _given: Nothing) -> ServiceOverview:
-    return look(services.service)
+    service = services.service
+    return look(service, service.readiness.parts_for_thread())
 
 
-def look(service: Service) -> ServiceOverview:
-    """The service now. Raises ``DatabaseUnavailable``."""
+def look(service: Service, parts: Parts) -> ServiceOverview:
+    """The service now, with the state of its stores as ``Readiness`` has found it. Raises
+    ``DatabaseUnavailable``."""
     processes = [
         ShownProcess(
             role=each.role.value, stages=sorted(each.stages), host=each.host, pid=each.pid,
@@ -140,7 +143,6 @@ def look(service: Service) -> ServiceOverview:
         )
         for each in ProcessTable(service.engine).all()
     ]
-    parts = service.readiness.parts_for_thread()
     return ServiceOverview(
         at=service.jobs.now(), rates=_rates(service), errors=_errors(service),
         queues=_queues(service, processes), processes=processes,

@@ -23,7 +23,7 @@ from api_shim.service import Service
 from api_shim.thread_pools import in_thread
 from pipeline import errors
 from pipeline.accounts.model import Tenant
-from pipeline.batches.duplicate_search import Finding
+from pipeline.batches.findings import Finding
 from pipeline.batches.model import Batch, BatchOptions, ItemState
 from pipeline.batches.unattended import encode_list, list_name, prefix_name
 from pipeline.encryption.hashing import digest

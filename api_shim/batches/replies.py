@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from pipeline.batches.duplicate_search import Finding, search_of
+from pipeline.batches.duplicate_search import search_of
+from pipeline.batches.findings import Finding
 from pipeline.batches.model import Batch, BatchItem, BatchState, ItemState
 from pipeline.batches.source_errors import failure_of
 from pipeline.batches.unattended import PREFIX

@@ -23,7 +23,14 @@ SECTIONS: tuple[Section, ...] = (
     Section("Jobs", "/console/jobs"),
     Section("Gallery", "/console/gallery"),
     Section("Batches", "/console/batches"),
+    Section("Applications", "/console/applications"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )
+
+
+def section_path(path: str) -> str:
+    """The path of the section that a page belongs to, where one can go on after an error."""
+    inside = [each.path for each in SECTIONS if f"{path}/".startswith(f"{each.path}/")]
+    return max(inside, key=len, default="/console")

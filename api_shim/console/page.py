@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from api_shim.admin.operation import (
     Actor,
@@ -33,6 +33,9 @@ LANGUAGE_COOKIE = "faceline_language"
 THEME_COOKIE = "faceline_theme"
 
 MAX_NOTICE = 300
+
+# What stays as it is in an address that has its parts encoded already.
+_URL_SYNTAX = "/?&=%#+;:@,!$'()*~"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class View:
 
     def redirect(self, path: str, notice: str = "", **query: object) -> Reply:
         """Answer a form: the browser goes to ``path``, which shows ``notice``."""
-        headers = {"Location": self.link(path, **query)}
+        headers = {"Location": quote(self.link(path, **query), safe=_URL_SYNTAX)}
         if notice:
             value = base64.urlsafe_b64encode(notice[:MAX_NOTICE].encode()).decode()
             headers["Set-Cookie"] = self.cookie(NOTICE_COOKIE, value, max_age=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    applications,
     audit,
     batches,
     calibration,
@@ -11,6 +12,7 @@ from api_shim.console.pages import (
     documentation,
     enrolment,
     face_search,
+    findings,
     gallery,
     jobs,
     overview,
@@ -31,6 +33,8 @@ PAGES: tuple[Page, ...] = (
     *receipts.PAGES,
     *audit.PAGES,
     *try_it.PAGES,
+    *findings.PAGES,
+    *applications.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

@@ -13,7 +13,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from api_shim.console.navigation import SECTIONS
+from api_shim.console.navigation import SECTIONS, section_path
 from api_shim.console.page import NOTICE_COOKIE, THEME_COOKIE, View
 from api_shim.console.texts import LANGUAGES
 from api_shim.requests import Reply
@@ -47,19 +47,26 @@ def _environment() -> Environment:
 
 
 def render(view: View, template: str, status: int = 200, **values: Any) -> Reply:
-    """A page from a template below ``templates/``. Beside ``values`` it has ``view``, ``texts``,
-    ``link``, ``static``, ``csrf`` (a form's field) and the translations ``_`` and ``ngettext``."""
-    texts, theme = view.texts, view.cookies.get(THEME_COOKIE, "")
-    text = _environment().get_template(template).render(
-        view=view, texts=texts, _=texts.gettext, gettext=texts.gettext, ngettext=texts.ngettext,
-        link=view.link, static=lambda name: view.link(f"/console/static/{static_name(name)}"),
-        sections=SECTIONS, languages=LANGUAGES, theme=theme if theme in THEMES else THEMES[0],
-        session=view.session, csrf=lambda: _csrf_field(view), **values,
-    )
+    """A page from a template below ``templates/``, as ``render_text`` gives it."""
+    text = render_text(view, template, **values)
     headers = dict(HEADERS)
     if view.notice:
         headers["Set-Cookie"] = view.cookie(NOTICE_COOKIE, "", max_age=0)
     return Reply(status, text.encode(), "text/html; charset=utf-8", headers)
+
+
+def render_text(view: View, template: str, **values: Any) -> str:
+    """The text of a page or of a part of one. Beside ``values`` its template has ``view``,
+    ``texts``, ``link``, ``static``, ``csrf`` (a form's field) and the translations ``_`` and
+    ``ngettext``."""
+    texts, theme = view.texts, view.cookies.get(THEME_COOKIE, "")
+    return _environment().get_template(template).render(
+        view=view, texts=texts, _=texts.gettext, gettext=texts.gettext, ngettext=texts.ngettext,
+        link=view.link, static=lambda name: view.link(f"/console/static/{static_name(name)}"),
+        sections=SECTIONS, section_path=section_path, languages=LANGUAGES,
+        theme=theme if theme in THEMES else THEMES[0], session=view.session,
+        csrf=lambda: _csrf_field(view), **values,
+    )
 
 
 def _csrf_field(view: View) -> Markup:

@@ -21,6 +21,7 @@ from api_shim.record_actions import RecordRequest
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.app_settings import AppSetting
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings
@@ -96,6 +97,16 @@ class RequestShape:
     body: Mapping[str, tuple[RequestField[Any], ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An answer to a call that was never made. ``title`` says which call; ``shows`` are the names
+    of the settings that it depends on."""
+
+    title: str
+    shows: tuple[str, ...]
+    reply: Reply
+
+
 class Dialect(ABC):
     """One documented API. ``letter`` names it in job rows and settings, ``title`` is the
     document's own name."""
@@ -134,6 +145,19 @@ class Dialect(ABC):
     def __init__(self, settings: Settings, records: RecordStores) -> None:
         self.limits = PictureLimits.from_settings(settings)
         self._tenants = records.tenants
+
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:  # noqa: ARG003
+        """A line for a POSIX shell that calls the service at ``url`` (without a slash at its end)
+        with the file ``photo`` and changes nothing there; empty if the credentials lack those of
+        the document."""
+        return ""
+
+    @classmethod
+    def samples(cls, tenant: Tenant) -> tuple[Sample, ...]:  # noqa: ARG003
+        """Answers of the document to an application with the settings of ``tenant``: as many as
+        show each of its ``app_settings``."""
+        return ()
 
     @abstractmethod
     def read(self, endpoint: Endpoint, call: Call, admit: AdmissionCheck) -> DialectRequest:

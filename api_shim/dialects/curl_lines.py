@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping
 
+from api_shim.dialects.curl import encoded
 from api_shim.parsing import canonical
 
 _CURL = "curl -sS"
@@ -62,4 +63,4 @@ def _printed(data: Mapping[str, object], files: Mapping[str, str]) -> str:
 
 
 def _encoded(file: str) -> str:
-    return f"\"$(base64 <{file} | tr -d '\\n')\""
+    return f'"$({encoded(file)})"'

@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from api_shim.dialects.registry import app_settings, profiles
+from api_shim.dialects.choices import read_choices, with_choices
+from api_shim.dialects.registry import app_settings
 from infra.cli.arguments import AppName, Json
 from infra.cli.console import print_json, print_notice, print_table
 from infra.cli.database import Stores
-from pipeline.accounts.wait_limits import WAIT_LIMITS, wait_limit_s
+from pipeline.accounts.wait_limits import check_held, wait_limit_s, with_wait_limit
 from pipeline.errors import InvalidParameter
 from pipeline.metering.limits import ALL_OPERATIONS
-from pipeline.operations import PLANS, Stage
-
-HELD = [name for name, plan in PLANS.items() if Stage.BULK not in plan.stages]
-"""The operations whose responses are held until their job has ended."""
+from pipeline.operations import CALLED_PLANS
 
 Profile = Annotated[
     str | None, typer.Option(help="Choices that belong together, such as `face2-vendor`.")
@@ -28,21 +26,11 @@ Chosen = Annotated[
 ]
 
 
-def read_choices(profile: str | None, chosen: list[str] | None) -> dict[str, str]:
+def read_texts(profile: str | None, chosen: list[str] | None) -> dict[str, str]:
     """The settings of a profile and of ``NAME=VALUE`` texts, which go before it. Raises
     ``InvalidParameter``."""
-    known, sets = app_settings(), profiles()
-    if profile is not None and profile not in sets:
-        raise InvalidParameter(f"there is no profile {profile!r}; there is {', '.join(sets)}")
-    choices = dict(sets[profile]) if profile is not None else {}
-    for text in chosen or ():
-        name, _, value = text.partition("=")
-        if name not in known:
-            raise InvalidParameter(f"there is no setting {name!r}; there are {', '.join(known)}")
-        if value not in known[name].choices:
-            raise InvalidParameter(f"{name} is one of {', '.join(known[name].choices)}")
-        choices[name] = value
-    return choices
+    pairs = (text.partition("=") for text in chosen or ())
+    return read_choices(profile, {name: value for name, _, value in pairs})
 
 
 def settings(
@@ -54,13 +42,9 @@ def settings(
     applies from the next request on."""
     tenants = Stores().tenants
     tenant = tenants.by_name(name)
-    choices = read_choices(profile, chosen)
+    choices = read_texts(profile, chosen)
     if choices or reset:
-        kept = {
-            key: value for key, value in tenant.settings.items()
-            if not (reset and key in app_settings())
-        }
-        tenants.set_settings(tenant.id, {**kept, **choices})
+        tenants.set_settings(tenant.id, with_choices(tenant, choices, reset=reset))
         print_notice(f"The settings of {name} are changed.")
         tenant = tenants.by_name(name)
     rows = [(each, each.of(tenant)) for each in app_settings().values()]
@@ -87,18 +71,13 @@ def wait(
     """Set for how long an application's responses are held before they become 202, or show it."""
     stores = Stores()
     tenant = stores.tenants.by_name(name)
-    if operation not in (ALL_OPERATIONS, *HELD):
-        raise InvalidParameter(f"{operation!r} is none of {', '.join(HELD)}")
+    check_held(operation)
     if seconds is not None:
-        own = dict(tenant.settings.get(WAIT_LIMITS, {}))
-        own.pop(operation, None)
-        if seconds != "none":
-            limit = _seconds(seconds)
-            own[operation] = None if math.isinf(limit) else limit
-        stores.tenants.set_settings(tenant.id, {**tenant.settings, WAIT_LIMITS: own})
+        limit = None if seconds == "none" else _seconds(seconds)
+        stores.tenants.set_settings(tenant.id, with_wait_limit(tenant, operation, limit))
         print_notice(f"The wait limits of {name} are changed.")
         tenant = stores.tenants.by_name(name)
-    limits = {each: wait_limit_s(tenant, each, stores.settings) for each in HELD}
+    limits = {each: wait_limit_s(tenant, each, stores.settings) for each in CALLED_PLANS}
     if json:
         print_json({
             each: None if math.isinf(limit) else limit for each, limit in limits.items()

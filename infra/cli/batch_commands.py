@@ -14,7 +14,8 @@ from infra.cli.batches.stores import BatchStores
 from infra.cli.batches.summary import batch_json, show_batch, show_list, write_report
 from infra.cli.console import print_json, print_notice
 from infra.cli.enroll.request import EnrolRequest
-from pipeline.batches.duplicate_search import list_findings, restart_failed
+from pipeline.batches.duplicate_search import restart_failed
+from pipeline.batches.findings import list_findings
 from pipeline.batches.model import Batch
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.errors import BatchNotFound

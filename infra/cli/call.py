@@ -9,8 +9,9 @@ import typer
 
 from infra.cli.console import print_json
 from infra.local.client import FaceClient, base64_file
-from infra.local.credentials import Credentials, load_credentials
+from infra.local.credentials import load_credentials
 from infra.local.stack import running_stack
+from pipeline.accounts.credential_set import Credentials
 from pipeline.config.settings import Settings, load_settings
 from pipeline.errors import ConfigurationError, InvalidParameter
 

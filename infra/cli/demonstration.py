@@ -7,12 +7,13 @@ import sys
 import threading
 from pathlib import Path
 
+from api_shim.dialects.e.dialect import Face2
 from infra.cli.console import print_line
 from infra.cli.stop_signals import StopRequest
 from infra.local.client import FaceClient
-from infra.local.credentials import Credentials
 from infra.local.demo import DemoFailed, demo_credentials, demo_photo, run_demo
 from infra.local.stack import LocalStack
+from pipeline.accounts.credential_set import Credentials
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 
@@ -57,7 +58,7 @@ def _invite(stack: LocalStack, credentials: Credentials) -> None:
         "\nTry it with your own photo, in another terminal:",
         f"\n{_command(stack.settings)} call locate {shlex.quote(str(photo))}",
         "\nor with nothing but a shell (the signature is made anew at each call):",
-        f"\n{curl_line(stack.url, credentials, photo)}",
+        f"\n{Face2.curl_line(stack.url, credentials, str(photo))}",
         "\nCtrl-C stops everything.",
     ]))
 
@@ -71,22 +72,3 @@ def _command(settings: Settings) -> str:
     if "data_dir" not in settings.model_fields_set:
         return name
     return f"{name} --data-dir {shlex.quote(str(settings.data_dir))}"
-
-
-def curl_line(url: str, credentials: Credentials, photo: Path) -> str:
-    """A POSIX shell line that signs and sends a locate of ``photo``.
-
-    The variables are in the order of the string to sign: sorted by name.
-    """
-    return (
-        f"P={shlex.quote(str(photo))} A={credentials.app_id} K={credentials.app_secret} "
-        "T=$(date +%s); "
-        """D="{\\"image\\":\\"$(base64 <"$P" | tr -d '\\n')\\",\\"max_face_num\\":9}"; """
-        'S=$(printf %s "appId=$A&data=$D&encType=plain&signType=SHA256&timestamp=$T&version=1'
-        "&key=$K\" | sha256sum | cut -c1-64 | tr -d '\\n' | base64 | tr -d '\\n'); "
-        'printf %s "{\\"appId\\":\\"$A\\",\\"data\\":$D,\\"encType\\":\\"plain\\",'
-        '\\"signType\\":\\"SHA256\\",\\"timestamp\\":$T,\\"version\\":\\"1\\",'
-        '\\"signData\\":\\"$S\\"}" | '
-        "curl -sS --noproxy '*' -H 'Content-Type: application/json' --data-binary @- "
-        f"{url}/face2/locate"
-    )

@@ -157,8 +157,9 @@ def delete_tenant(name: AppName, yes: Yes = False) -> None:
         print_notice(f"{name} has {size.faces} faces and {size.images} pictures.")
         if typer.prompt("Type the application's name to delete it") != name:
             raise InvalidParameter("that is not its name; nothing was deleted")
-    deletion.delete_tenant(
+    receipt = deletion.delete_tenant(
         stores.engine, stores.media, tenant.id, journal=stores.journal
     )
     DataDirectory(stores.settings.data_dir).delete_own_calibration(tenant.id)
-    print_notice(f"{name} is deleted. Backups and an index process may hold it a while longer.")
+    print_notice(f"{name} is deleted. Backups and an index process may hold it a while longer: "
+        f"faceline receipts show {receipt}")

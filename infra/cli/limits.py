@@ -14,13 +14,12 @@ from infra.cli.arguments import AppName, Json
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.accounts.model import Tenant
-from pipeline.accounts.tenants import TenantStore
 from pipeline.database.clock import database_time
 from pipeline.errors import InvalidParameter
 from pipeline.metering import limits as metering
 from pipeline.metering.limits import ALL_OPERATIONS, ALLOW_ALL, Limit, Permissions
-from pipeline.metering.usage import UsageStore, month_of
-from pipeline.operations import PLANS, RECORD_OPERATIONS, Stage
+from pipeline.metering.usage import UsageStore
+from pipeline.operations import CALLED_OPERATIONS, PLANS
 
 DAY_S = 24 * 3600.0
 NONE = "none"
@@ -58,13 +57,12 @@ def limits(
     """Set an application's limits, or show them. A limit applies from the next request on."""
     stores = Stores()
     tenant = stores.tenants.by_name(name)
-    options: tuple[tuple[str, str | None, type[float], float], ...] = (
-        ("per_second", per_second, float, 0.001), ("burst", burst, int, 1),
-        ("daily", daily, int, 0), ("monthly", monthly, int, 0),
+    options: tuple[tuple[str, str | None, type[float]], ...] = (
+        ("per_second", per_second, float), ("burst", burst, int), ("daily", daily, int),
+        ("monthly", monthly, int),
     )
     given = {
-        field: _number(field, text, kind, least)
-        for field, text, kind, least in options if text is not None
+        field: _number(field, text, kind) for field, text, kind in options if text is not None
     }
     if given:
         if operation != ALL_OPERATIONS:
@@ -77,7 +75,7 @@ def limits(
 
 def operations(json: Json = False) -> None:
     """The operations that can be limited, allowed and denied."""
-    known = [(name, "on pictures" if name in PLANS else "on records") for name in _known()]
+    known = [(name, "on pictures" if name in PLANS else "on records") for name in CALLED_OPERATIONS]
     if json:
         print_json([name for name, _ in known])
     else:
@@ -141,7 +139,7 @@ def _permit(
         _check(operation)
     stores = Stores()
     tenant = stores.tenants.by_name(name)
-    now = _permissions(stores.tenants, tenant, credential)
+    now = stores.tenants.permissions(tenant, credential)
     then = whole if everything else change(now, *(chosen or ()))
     if credential is None:
         stores.tenants.set_permissions(tenant.id, then)
@@ -150,16 +148,8 @@ def _permit(
     print_notice(f"{credential or name} may use {_words(then)}.")
 
 
-def _permissions(tenants: TenantStore, tenant: Tenant, credential: str | None) -> Permissions:
-    """The permissions of the tenant, or of one of its credentials."""
-    if credential is None:
-        return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
-    found = {entry.public_id: entry.permissions for entry in tenants.credentials.entries(tenant.id)}
-    return found.get(credential, ALLOW_ALL)
-
-
 def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
-    kept = _permissions(stores.tenants, tenant, None)
+    kept = stores.tenants.permissions(tenant)
     entries = stores.tenants.credentials.entries(tenant.id)
     if json:
         print_json({
@@ -192,18 +182,13 @@ def _show(stores: Stores, tenant: Tenant, json: bool) -> None:
 
 
 def _rows(usage: UsageStore, tenant_id: int, chosen: metering.Limits) -> list[list[object]]:
-    day = usage.today()
-    used: dict[tuple[str, str], int] = {}
-    for row in usage.report([day, month_of(day)], tenant_id):
-        for operation in (row.operation, ALL_OPERATIONS):
-            key = (row.period, operation)
-            used[key] = used.get(key, 0) + row.counts.charged
+    today, this_month = usage.charged(tenant_id)
     return [
         [
             "all together" if name == ALL_OPERATIONS else name, _cell(limit.per_second),
             "" if limit.per_second is None else limit.effective_burst,
-            _cell(limit.daily), used.get((day, name), 0),
-            _cell(limit.monthly), used.get((month_of(day), name), 0),
+            _cell(limit.daily), today.get(name, 0),
+            _cell(limit.monthly), this_month.get(name, 0),
         ]
         for name in sorted({ALL_OPERATIONS, *chosen}) for limit in [chosen.get(name, Limit())]
     ]
@@ -221,7 +206,7 @@ def _words(permissions: Permissions) -> str:
     return "everything"
 
 
-def _number(field: str, text: str, kind: type[float], least: float) -> float | None:
+def _number(field: str, text: str, kind: type[float]) -> float | None:
     """The number of an option; None for ``none``."""
     if text == NONE:
         return None
@@ -229,20 +214,14 @@ def _number(field: str, text: str, kind: type[float], least: float) -> float | N
         value = kind(text)
     except ValueError:
         value = -1.0
-    if not least <= value < 10**15:
-        option = field.replace("_", "-")
+    if not metering.is_limit(field, value):
+        option, least = field.replace("_", "-"), metering.LEAST[field]
         raise InvalidParameter(f"--{option} takes a number of at least {least:g}, or none")
     return value
 
 
 def _check(operation: str) -> None:
-    if operation not in _known():
+    if operation not in CALLED_OPERATIONS:
         raise InvalidParameter(
             f"there is no operation {operation!r}; `faceline apps operations` lists them"
         )
-
-
-def _known() -> list[str]:
-    # Operations of the stage bulk are parts of a batch, and no client calls them.
-    asked = [name for name, plan in PLANS.items() if Stage.BULK not in plan.stages]
-    return [*asked, *RECORD_OPERATIONS]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -14,9 +13,8 @@ from infra.cli.console import local_time, print_json, print_line, print_notice, 
 from infra.cli.database import Stores
 from infra.cli.processes import send_webhooks
 from pipeline.errors import FaceError, InvalidParameter
-from pipeline.fetching.base import FetchRefused
-from pipeline.fetching.open import open_poster
-from pipeline.webhooks.model import Delivery, DeliveryState, Webhook
+from pipeline.webhooks.addresses import check_address
+from pipeline.webhooks.model import Delivery, DeliveryState, ToldOf, Webhook
 from pipeline.webhooks.store import WebhookStore
 
 app = typer.Typer(
@@ -35,14 +33,6 @@ class WebhookNotTold(FaceError):
     """The receiver did not take the test event."""
 
 
-class ToldOf(StrEnum):
-    """What a webhook is told of."""
-
-    JOBS = "jobs"
-    BATCHES = "batches"
-    BOTH = "both"
-
-
 @app.command()
 def add(
     name: AppName,
@@ -54,17 +44,14 @@ def add(
 ) -> None:
     """Tell a URL when jobs and batches of an application end; prints its secret, once."""
     stores = Stores()
-    try:
-        target = open_poster(stores.settings).check(url)
-    except FetchRefused as error:
-        raise InvalidParameter(f"events cannot be sent to this URL: {error}") from error
+    secure = check_address(url, stores.settings)
     tenant = stores.tenants.by_name(name)
     webhook, secret = _webhooks(stores).add(
         tenant.id, url, on_jobs=told_of is not ToldOf.BATCHES,
         on_batches=told_of is not ToldOf.JOBS,
     )
     _show_secret(webhook.id, secret, json)
-    if not target.secure:
+    if not secure:
         print_notice("The URL is not https: others on the way can read the events.")
     print_notice(f"Try it with: faceline webhooks test {name} {webhook.id}")
 
@@ -88,7 +75,7 @@ def list_webhooks(name: OptionalAppName = None, json: Json = False) -> None:
         ("webhook", "app", "url", "of", "state", *(state.value for state in DeliveryState)),
         (
             (
-                each.id, tenants[each.tenant_id], each.url, _told_of(each), _state(each),
+                each.id, tenants[each.tenant_id], each.url, each.told_of.value, _state(each),
                 *(counts.get(each.id, {}).get(state, 0) for state in DeliveryState),
             )
             for each in found
@@ -226,12 +213,6 @@ def _show_secret(number: int, secret: str, json: bool) -> None:
         return
     print_line(f"webhook  {number}\nsecret   {secret}")
     print_notice("Keep the secret now: it is not shown again.")
-
-
-def _told_of(webhook: Webhook) -> str:
-    if webhook.on_jobs and webhook.on_batches:
-        return ToldOf.BOTH.value
-    return (ToldOf.JOBS if webhook.on_jobs else ToldOf.BATCHES).value
 
 
 def _state(webhook: Webhook) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import requests
 
 from api_shim.dialects.e.signing import sha256_signature, string_to_sign
-from infra.local.credentials import Credentials
+from pipeline.accounts.credential_set import Credentials
 from pipeline.errors import ConfigurationError, FaceError
 
 Envelope = dict[str, Any]

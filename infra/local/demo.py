@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.local.client import Envelope, FaceClient, base64_file
-from infra.local.credentials import KINDS, Credentials, load_credentials, save_credentials
+from infra.local.credentials import load_credentials, save_credentials
+from pipeline.accounts.credential_set import KINDS, Credentials
 from pipeline.accounts.kinds import ID_AND_SECRET, NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.accounts.tenants import TenantStore

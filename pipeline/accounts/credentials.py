@@ -257,6 +257,10 @@ class CredentialStore:
             former = delete(former_secrets).where(former_secrets.c.credential_id.in_(kept))
             return ended + connection.execute(former).rowcount
 
+    def revoke_one(self, tenant_id: int, public_id: str) -> None:
+        """Disable a credential with its former secret. Raises ``CredentialNotFound``."""
+        self._change(tenant_id, public_id, disabled=True)
+
     def retire(self, tenant_id: int, kind: str, keep_s: float, *, keep: str) -> int:
         """Let a tenant's credentials of one kind, all but the public id ``keep``, expire in
         ``keep_s`` seconds; returns how many."""
@@ -299,11 +303,16 @@ class CredentialStore:
     def entries(self, tenant_id: int) -> list[CredentialEntry]:
         """A tenant's credentials that are not disabled, also expired ones, oldest first."""
         mine = (credentials.c.tenant_id == tenant_id) & credentials.c.disabled.is_(False)
-        query = select(credentials).where(mine).order_by(credentials.c.id)
+        former = former_secrets.c.credential_id == credentials.c.id
+        query = (
+            select(*credentials.c, former_secrets.c.until.label("former_until"))
+            .outerjoin(former_secrets, former & (former_secrets.c.until > self._clock()))
+            .where(mine).order_by(credentials.c.id)
+        )
         return [
             CredentialEntry(
-                row.kind, row.public_id, row.expires_at,
-                permissions_from_json(row.permissions),
+                row.kind, row.public_id, row.expires_at, permissions_from_json(row.permissions),
+                row.created_at, row.sm2_public_key is not None, row.former_until,
             )
             for row in read_rows(self._engine, query)
         ]

@@ -31,8 +31,8 @@ BLOCK = 5000
 def delete_tenant(
     engine: Engine, media: MediaStore, tenant_id: int, clock: Clock | None = None,
     journal: DeletionJournal | None = None,
-) -> None:
-    """Delete a tenant: credentials, jobs, the gallery, every object.
+) -> str:
+    """Delete a tenant: credentials, jobs, the gallery, every object. Returns the receipt's id.
 
     The journal knows of it before anything is gone, so that a restore never brings half of
     the tenant back. Its data key is destroyed first, so that encrypted data are unreadable at
@@ -64,6 +64,7 @@ def delete_tenant(
     for table in UNREFERRED:
         _delete_rows(engine, table, tenant_id)
     _delete_objects(media, tenant_id)
+    return receipt_id
 
 
 def destroy_tenant_key(

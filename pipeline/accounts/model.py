@@ -74,13 +74,17 @@ class SigningCredential:
 
 @dataclass(frozen=True, slots=True)
 class CredentialEntry:
-    """A credential as an operator sees it. ``expires_at`` is in epoch seconds, None when it
-    does not expire."""
+    """A credential as an operator sees it. Times are epoch seconds: ``expires_at`` is None when
+    it does not expire, ``former_until`` when no former secret is accepted beside it.
+    ``signs_sm2``: whether SM2 signatures are accepted, too."""
 
     kind: str
     public_id: str
     expires_at: float | None
     permissions: Permissions
+    created_at: float
+    signs_sm2: bool
+    former_until: float | None
 
 
 def tenant_from_row(row: Mapping[Any, Any], restricted: JsonObject | None = None) -> Tenant:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import msgspec
-from sqlalchemy import ColumnElement, Engine, Text, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Text, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.accounts.credentials import CredentialStore
@@ -15,7 +18,8 @@ from pipeline.encryption.data_keys import KeyState, add_key
 from pipeline.encryption.vault import Vault
 from pipeline.errors import InvalidParameter, TenantNotFound
 from pipeline.gallery.collections import create_default_collection
-from pipeline.metering.limits import Limits, Permissions, limits_to_json
+from pipeline.identifiers import PATH_NAME_RULE, is_path_name
+from pipeline.metering.limits import ALLOW_ALL, Limits, Permissions, limits_to_json
 
 
 class TenantStore:
@@ -35,9 +39,11 @@ class TenantStore:
     ) -> Tenant:
         """A new tenant with the default collection. With ``encrypted`` it gets a key of its
         own, under which its data are stored. Raises ``InvalidParameter`` when the name is
-        taken, empty or too long."""
+        taken, empty or too long, or cannot stand in paths."""
         if not 0 < len(name) <= 128:
             raise InvalidParameter("a tenant's name has 1 to 128 characters")
+        if not is_path_name(name):
+            raise InvalidParameter(f"a tenant's name {PATH_NAME_RULE}, and has no controls")
         now = self._clock()
         try:
             with writing(self._engine) as connection:
@@ -72,6 +78,29 @@ class TenantStore:
         chosen = read_values(self._engine, select(tenants.c.settings).where(mention))
         return any(settings.get(name) == value for settings in chosen)
 
+    def page(self, after: int = 0, limit: int = 100) -> list[TenantSummary]:
+        """Tenants in the order of their ids, those above ``after``."""
+        query = (
+            select(*tenants.c, data_keys.c.state.label("key_state"))
+            .outerjoin(data_keys, data_keys.c.tenant_id == tenants.c.id)
+            .where(tenants.c.id > after).order_by(tenants.c.id).limit(limit)
+        )
+        return [_summary(row) for row in read_rows(self._engine, query)]
+
+    def summary(self, tenant_id: int) -> TenantSummary:
+        """Raises ``TenantNotFound``."""
+        found = self.page(tenant_id - 1, 1)
+        if not found or found[0].tenant.id != tenant_id:
+            raise TenantNotFound
+        return found[0]
+
+    def permissions(self, tenant: Tenant, credential: str | None = None) -> Permissions:
+        """The permissions that an operator gave a tenant, or one of its credentials."""
+        if credential is None:
+            return tenant.permissions[0] if tenant.permissions else ALLOW_ALL
+        found = {each.public_id: each.permissions for each in self.credentials.entries(tenant.id)}
+        return found.get(credential, ALLOW_ALL)
+
     def set_disabled(self, tenant_id: int, disabled: bool) -> None:
         """Raises ``TenantNotFound``."""
         self._update(tenant_id, disabled=disabled)
@@ -98,6 +127,21 @@ class TenantStore:
         changed = update(tenants).where(tenants.c.id == tenant_id).values(**values)
         if change_rows(self._engine, changed) != 1:
             raise TenantNotFound
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSummary:
+    """A tenant as an operator sees it. ``created_at``: epoch seconds; ``key_state`` is None where
+    data are not encrypted under a key of the tenant's own."""
+
+    tenant: Tenant
+    created_at: float
+    key_state: KeyState | None
+
+
+def _summary(row: Row[*tuple[Any, ...]]) -> TenantSummary:
+    state = None if row.key_state is None else KeyState(row.key_state)
+    return TenantSummary(tenant_from_row(row._mapping), row.created_at, state)
 
 
 def tenant_ids(engine: Engine) -> list[int]:

@@ -22,6 +22,7 @@ from sqlalchemy import (
     select,
 )
 
+from pipeline.batches.dismissals import Dismissals, read_dismissals
 from pipeline.batches.model import Batch, ItemState
 from pipeline.batches.rows import find_batch
 from pipeline.database.engine import read_rows, reading
@@ -140,6 +141,11 @@ class CandidateReader:
         """The batch; None when it is gone."""
         with reading(self.engine) as connection:
             return find_batch(connection, batch_id)
+
+    def dismissals(self, batch: Batch) -> Dismissals:
+        """What operators have said is no finding."""
+        with reading(self.engine) as connection:
+            return read_dismissals(connection, batch.tenant_id)
 
     def search_size(self, batch: Batch) -> tuple[int, int]:
         """How many faces a batch has enrolled, and how many others the gallery has."""

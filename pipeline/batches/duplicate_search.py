@@ -8,22 +8,22 @@ erasing either face erases the finding.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from pipeline.batches.insert import queue_job
-from pipeline.batches.model import Batch, BatchState, ItemState
+from pipeline.batches.model import Batch, BatchState
 from pipeline.batches.rows import lock_batch
 from pipeline.database.clock import Clock, database_clock
-from pipeline.database.engine import read_row, read_rows, reading, writing
+from pipeline.database.engine import read_row, read_rows, writing
 from pipeline.database.keyset import blocks
-from pipeline.database.schema import batch_items, batches, faces, findings, images, jobs
+from pipeline.database.schema import batches, faces, findings, jobs
 from pipeline.jobs.model import ENDED, Job, JobState
 from pipeline.operations import DUPLICATE_SEARCH, Params
 from pipeline.types import JsonObject
@@ -301,136 +301,4 @@ def _columns(new: NewFinding) -> dict[str, Any]:
         "kind": new.kind.value, "face_id": new.face_id, "other_id": new.other_id,
         "number": new.number, "count": new.count,
         "cosine": None if new.cosine is None else round(new.cosine, 4),
-    }
-
-
-# Listing -------------------------------------------------------------------------------
-
-
-class FoundFace(Params, frozen=True):
-    """A face of a finding. ``item`` and ``source_name`` are those of the batch's item that
-    brought it; None and empty when another batch or call did."""
-
-    face_id: int
-    name: str
-    image_id: str
-    item: int | None = None
-    source_name: str = ""
-
-
-class Finding(Params, frozen=True):
-    """A finding with names and pictures as they are now. ``cosine`` is None for equal
-    pictures; ``count`` is the number of pairs or faces like this one; ``again`` is the item
-    that repeats the picture."""
-
-    kind: FindingKind
-    face: FoundFace
-    other: FoundFace | None
-    again: FoundFace | None
-    cosine: float | None
-    count: int
-
-
-def list_findings(engine: Engine, batch_id: str, *, limit: int = 100) -> list[Finding]:
-    """The findings of a batch by kind, strongest first. Findings of the same two names are merged;
-    two names that have become one since are left out. Raises ``DatabaseUnavailable``."""
-    query = select(findings).where(findings.c.batch_id == batch_id).order_by(findings.c.id)
-    with reading(engine) as connection:
-        rows = connection.execute(query).all()
-        ids = {row.face_id for row in rows} | {row.other_id for row in rows}
-        by_id = _faces_by_id(connection, batch_id, sorted(id_ for id_ in ids if id_))
-        numbers = [row.number for row in rows if row.number]
-        by_number = _items_by_number(connection, batch_id, numbers)
-    found: dict[tuple[object, ...], Finding] = {}
-    for row in rows:
-        face, other = by_id.get(row.face_id), by_id.get(row.other_id or 0)
-        if face is None or (row.other_id is not None and other is None):
-            continue
-        one = Finding(
-            FindingKind(row.kind), face, other, by_number.get(row.number or 0), row.cosine,
-            row._mapping["count"],
-        )
-        if one.kind is FindingKind.TWO_NAMES and other is not None and face.name == other.name:
-            continue
-        _merge(found, one)
-    return sorted(found.values(), key=_sort_key)[:limit]
-
-
-def _merge(found: dict[tuple[object, ...], Finding], one: Finding) -> None:
-    """Add a finding; findings of the same two names become one."""
-    key: tuple[object, ...] = (len(found),)
-    if one.kind is FindingKind.TWO_NAMES and one.other is not None:
-        key = (one.kind, *sorted((one.face.name, one.other.name)))
-    earlier = found.get(key)
-    if earlier is None:
-        found[key] = one
-        return
-    best = min(earlier, one, key=_sort_key)
-    found[key] = msgspec.structs.replace(best, count=earlier.count + one.count)
-
-
-def _sort_key(finding: Finding) -> tuple[str, float]:
-    """By kind, the most certain first."""
-    return finding.kind.value, -strength(finding.kind, finding.cosine)
-
-
-def notes_by_item(engine: Engine, batch_id: str) -> dict[int, str]:
-    """The findings about each item of a batch as text, by item number."""
-    notes: dict[int, list[str]] = defaultdict(list)
-    for found in list_findings(engine, batch_id, limit=len(FindingKind) * MAX_LISTED):
-        if found.kind is FindingKind.SAME_PICTURE:
-            if found.again is not None and found.again.item is not None:
-                notes[found.again.item].append(f"same_picture as of {found.face.name!r}")
-            continue
-        assert found.other is not None
-        score = "" if found.cosine is None else f" ({found.cosine:.2f})"
-        for face, other in ((found.face, found.other), (found.other, found.face)):
-            if face.item is None:
-                continue
-            if found.kind in (FindingKind.TWO_NAMES, FindingKind.UNNAMED):
-                notes[face.item].append(f"{found.kind}: {_described(other)}{score}")
-            elif face is found.face:
-                notes[face.item].append(f"{found.kind}{score}")
-    return {number: "; ".join(texts) for number, texts in notes.items()}
-
-
-def _described(face: FoundFace) -> str:
-    where = face.source_name or face.image_id
-    return f"{face.name!r} in {where}" if face.name else where
-
-
-def _faces_by_id(connection: Connection, batch_id: str, ids: list[int]) -> dict[int, FoundFace]:
-    # Several items may have one image; the enrolled one is the one that brought it.
-    brought = and_(
-        batch_items.c.image_ref == faces.c.image_ref, batch_items.c.batch_id == batch_id,
-        batch_items.c.state == ItemState.ENROLLED.value,
-    )
-    query = (
-        select(
-            faces.c.id, faces.c.name, images.c.image_id, batch_items.c.number,
-            func.coalesce(batch_items.c.source_name, ""),
-        )
-        .join(images, images.c.id == faces.c.image_ref)
-        .join(batch_items, brought, isouter=True)
-    )
-    return {
-        row.id: FoundFace(*row)
-        for some in blocks(ids, IDS_PER_STATEMENT)
-        for row in connection.execute(query.where(faces.c.id.in_(some)))
-    }
-
-
-def _items_by_number(
-    connection: Connection, batch_id: str, numbers: list[int]
-) -> dict[int, FoundFace]:
-    query = select(
-        batch_items.c.number, batch_items.c.face_id, batch_items.c.name,
-        batch_items.c.source_name,
-    ).where(batch_items.c.batch_id == batch_id, batch_items.c.erased_at.is_(None))
-    return {
-        row.number: FoundFace(
-            row.face_id or 0, row.name or "", "", row.number, row.source_name or ""
-        )
-        for some in blocks(numbers, IDS_PER_STATEMENT)
-        for row in connection.execute(query.where(batch_items.c.number.in_(some)))
     }

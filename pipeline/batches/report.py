@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Engine, select
 
-from pipeline.batches.duplicate_search import notes_by_item
+from pipeline.batches.findings import notes_by_item
 from pipeline.batches.model import BatchItem
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import read_rows

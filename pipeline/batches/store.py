@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline.batches import lifecycle, source_errors
 from pipeline.batches.blockers import WaitingReason, waiting_reason
-from pipeline.batches.duplicate_search import Finding, list_findings
+from pipeline.batches.findings import Finding, list_findings
 from pipeline.batches.insert import ItemInsertion, counter_changes
 from pipeline.batches.model import (
     STOPPED,

@@ -613,6 +613,9 @@ batch_items = Table(
     UniqueConstraint("batch_id", "name_hash"),
     Index(None, "batch_id", "picture_hash"),
     Index("ix_batch_items_state", "batch_id", "state", "number"),
+    _partial_index(
+        "ix_batch_items_reason", "reason IS NOT NULL", "batch_id", "state", "reason", "number"
+    ),
     _partial_index("ix_batch_items_criteria", "criteria IS NOT NULL", "tenant_id", "sha256"),
     _partial_index("ix_batch_items_image_ref", "image_ref IS NOT NULL", "image_ref"),
     _partial_index("ix_batch_items_original", "original IS NOT NULL", "batch_id", "original"),
@@ -641,6 +644,34 @@ findings = Table(
     sqlite_autoincrement=True,
 )
 """People with two names, and names with two people, found in batches."""
+
+dismissed_findings = Table(
+    "dismissed_findings",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    _tenant_id(index=True),
+    # As of a finding; of which kind decides what else it covers (pipeline/batches/dismissals.py).
+    Column("kind", String(16), nullable=False),
+    _reference("face_id", "faces.id", index=True),
+    _reference("other_id", "faces.id", nullable=True, index=True),
+    # By which an operator takes it back.
+    Column("change_id", String(32), nullable=False, index=True),
+    Column("dismissed_at", Float, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What operators have said is no finding, so that no search finds it again."""
+
+renamed_faces = Table(
+    "renamed_faces",
+    METADATA,
+    # One change may rename many faces.
+    Column("change_id", String(32), primary_key=True),
+    _reference("face_id", "faces.id", primary_key=True, autoincrement=False, index=True),
+    *_required(String(255), "former_name", "name"),
+    Column("renamed_at", Float, nullable=False, index=True),
+    sqlite_with_rowid=False,
+)
+"""Names that operators have replaced when they settled findings, so that they can go back."""
 
 # Webhooks ------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection
 
+from pipeline.batches.dismissals import Dismissals
 from pipeline.batches.duplicate_candidates import (
     MAX_FACES_PER_NAME,
     DuplicateSearchConfig,
@@ -28,10 +29,11 @@ from pipeline.batches.duplicate_search import (
     strength,
 )
 from pipeline.batches.model import Batch, ItemState
+from pipeline.batches.person_names import is_person_name
 from pipeline.batches.reject import reject_faces
 from pipeline.database.clock import database_time
 from pipeline.duplicates.grouping import group_faces
-from pipeline.duplicates.names import UNNAMED, is_person_name, name_number, name_numbers
+from pipeline.duplicates.names import UNNAMED, name_number, name_numbers
 from pipeline.duplicates.pairs import FaceSet, Pairs, PairSearch
 from pipeline.duplicates.thresholds import count_pairs, thresholds_for
 from pipeline.execution.context import JobContext, JobOutcome, Resources
@@ -55,7 +57,8 @@ def finish_duplicate_search(job: Job, context: JobContext, resources: Resources)
     progress = None if batch is None else search_of(batch)
     if batch is None or progress is None or not progress.is_run_by(job):
         return JobOutcome({})
-    run = _DuplicateSearchRun(batch, progress, resources, config)
+    dismissed = config.candidates.dismissals(batch)
+    run = _DuplicateSearchRun(batch, progress, resources, config, dismissed)
     run.search()
     findings = run.strongest_findings()
 
@@ -103,9 +106,15 @@ class _DuplicateSearchRun:
     progress: SearchProgress
     resources: Resources
     config: DuplicateSearchConfig
+    dismissed: Dismissals
     findings: dict[tuple[FindingKind, int, int], NewFinding] = field(default_factory=dict)
     odd: set[int] = field(default_factory=set)
     refused: set[int] = field(default_factory=set)
+    _dismissed_names: set[frozenset[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        names = self.dismissed.names
+        self._dismissed_names = {frozenset(map(name_number, pair)) for pair in names}
 
     def search(self) -> None:
         """Search until the time budget is spent or the search is done."""
@@ -165,9 +174,9 @@ class _DuplicateSearchRun:
         while True:
             some, after = self.config.candidates.repeated_images(self.batch, after)
             for each in some:
-                if is_person_name(each.given_name) and name_number(each.given_name) != name_number(
-                    each.enrolled_name
-                ):
+                if each.face_id not in self.dismissed.repeated and is_person_name(
+                    each.given_name
+                ) and name_number(each.given_name) != name_number(each.enrolled_name):
                     self._count(FindingKind.SAME_PICTURE, 1)
                     self._add_finding(
                         NewFinding(FindingKind.SAME_PICTURE, each.face_id, number=each.number),
@@ -209,6 +218,7 @@ class _DuplicateSearchRun:
 
     def _keep_pairs(self, held: FaceSet, others: FaceSet, pairs: Pairs) -> None:
         """Keep the closest pair of two names, and of a face without a name; count all."""
+        pairs = self._without_dismissed(held, others, pairs)
         a, b = held.names[pairs.rows], others.names[pairs.columns]
         nameless = (a == UNNAMED) | (b == UNNAMED)
         self._count(FindingKind.UNNAMED, int(np.count_nonzero(nameless)))
@@ -224,6 +234,21 @@ class _DuplicateSearchRun:
             names = int(a[place]), int(b[place])
             key = (mine, 0) if nameless[place] else (min(names), max(names))
             self._add_finding(NewFinding(kind, mine, theirs, float(pairs.cosines[place])), *key)
+
+    def _without_dismissed(self, held: FaceSet, others: FaceSet, pairs: Pairs) -> Pairs:
+        """The pairs that operators have not said to be two people."""
+        if not self.dismissed.names and not self.dismissed.pairs:
+            return pairs
+        names, faces = self._dismissed_names, self.dismissed.pairs
+        kept = np.array([
+            frozenset((one, two)) not in names and frozenset((mine, theirs)) not in faces
+            for one, two, mine, theirs in zip(
+                held.names[pairs.rows].tolist(), others.names[pairs.columns].tolist(),
+                held.face_ids[pairs.rows].tolist(), others.face_ids[pairs.columns].tolist(),
+                strict=True,
+            )
+        ], bool)
+        return Pairs(pairs.rows[kept], pairs.columns[kept], pairs.cosines[kept])
 
     def _choose_rejected(
         self, held: FaceSet, others: FaceSet, pairs: Pairs, named: NDArray[np.bool_]
@@ -267,6 +292,8 @@ class _DuplicateSearchRun:
             return
         main, *others = group_faces(faces.vectors, apart)
         for group in others:
+            if int(faces.face_ids[group.medoid]) in self.dismissed.members:
+                continue
             self.odd.update(faces.face_ids[group.members].tolist())
             if self.progress.against:
                 continue

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, Table, exists, func, select
 
 from pipeline.database.clock import Clock, database_time
-from pipeline.database.engine import reading, writing
+from pipeline.database.engine import read_rows, reading, writing
 from pipeline.database.keyset import read_pages, walk
 from pipeline.database.schema import bindings, collections, faces, images
 from pipeline.deletions.journal import DeletionJournal
@@ -58,6 +58,11 @@ class GalleryStore:
                 last_change=last_number(connection, tenant_id),
                 model=last_model(connection, tenant_id),
             )
+
+    def face_counts(self, tenant_ids: Sequence[int]) -> dict[int, int]:
+        """How many faces these tenants have; those without any are left out."""
+        query = select(faces.c.tenant_id, func.count()).where(faces.c.tenant_id.in_(tenant_ids))
+        return dict(map(tuple, read_rows(self.engine, query.group_by(faces.c.tenant_id))))
 
     def count_faces(self, tenant_id: int) -> int:
         with reading(self.engine) as connection:

@@ -163,10 +163,7 @@ class JobStore:
         if earlier is None:
             raise ReplayedRequest("This signed request has had its answer, which is kept no more.")
         if earlier.operation != new.operation:
-            raise ReplayedRequest(
-                f"This signed request was already sent for {earlier.operation}, and serves one "
-                "operation: sign the next one with another timestamp or a nonce."
-            )
+            raise signed_for(earlier.operation)
         return earlier
 
     def cancel(self, tenant_id: int, job_id: str) -> tuple[Job, bool]:
@@ -281,3 +278,11 @@ def _check_tenant(connection: Connection, tenant_id: int) -> None:
         return
     if connection.execute(_TENANT, {"tenant": tenant_id}).first() is None:
         raise TenantNotFound
+
+
+def signed_for(operation: str) -> ReplayedRequest:
+    """The error of a signed request that was sent for another ``operation`` before."""
+    return ReplayedRequest(
+        f"This signed request was already sent for {operation}, and serves one operation: sign the "
+        "next one with another timestamp or a nonce."
+    )

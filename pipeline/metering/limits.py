@@ -17,6 +17,15 @@ from pipeline.types import JsonObject
 ALL_OPERATIONS = "*"
 
 
+LEAST: Mapping[str, float] = {"per_second": 0.001, "burst": 1, "daily": 0, "monthly": 0}
+"""The least that each member of a limit may be."""
+
+
+def is_limit(member: str, value: float) -> bool:
+    """Whether a member of ``Limit`` may be ``value``."""
+    return LEAST[member] <= value < 10**15
+
+
 class Limit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The limits of an operation or of the whole application; None means no limit.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, astuple, dataclass
 from operator import add
 
@@ -66,6 +66,11 @@ class Counts:
 
     def plus(self, other: Counts) -> Counts:
         return Counts(*map(add, astuple(self), astuple(other)))
+
+    @property
+    def accepted(self) -> int:
+        """The calls that no limit refused."""
+        return self.charged + self.free + self.refunded
 
     def values(self) -> dict[str, int]:
         return asdict(self)
@@ -222,6 +227,30 @@ class UsageStore:
             )
             for row in read_rows(self.engine, query)
         ]
+
+    def charged(self, tenant_id: int) -> tuple[dict[str, int], dict[str, int]]:
+        """(today's, this month's) charged calls of a tenant by operation; ``ALL_OPERATIONS`` is all
+        of them together."""
+        day = self.today()
+        query = select(usage.c.period, usage.c.operation, usage.c.charged).where(
+            usage.c.tenant_id == tenant_id, usage.c.period.in_([day, month_of(day)])
+        )
+        found: dict[str, dict[str, int]] = {day: {}, month_of(day): {}}
+        for period, operation, charged in read_rows(self.engine, query):
+            found[period][operation] = charged
+        return found[day], found[month_of(day)]
+
+    def totals(self, period: str, tenant_ids: Collection[int]) -> dict[int, Counts]:
+        """The counts of a day or a month, all operations together, of those tenants that have
+        any."""
+        query = select(usage).where(
+            usage.c.tenant_id.in_(tenant_ids), usage.c.period == period,
+            usage.c.operation == ALL_OPERATIONS,
+        )
+        return {
+            row.tenant_id: Counts(row.charged, row.free, row.refunded, row.refused)
+            for row in read_rows(self.engine, query)
+        }
 
     def days(self, month: str) -> list[str]:
         """The days of a month (``YYYY-MM``) with any count."""

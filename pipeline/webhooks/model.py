@@ -25,6 +25,14 @@ class WebhookEvent:
         return self.type.startswith("batch.")
 
 
+class ToldOf(StrEnum):
+    """What a webhook is told of."""
+
+    JOBS = "jobs"
+    BATCHES = "batches"
+    BOTH = "both"
+
+
 @dataclass(frozen=True, slots=True)
 class Webhook:
     """A registered address. ``failing_since``: no delivery has succeeded since;
@@ -39,6 +47,12 @@ class Webhook:
     failing_since: float | None
     disabled_at: float | None
     former_until: float | None
+
+    @property
+    def told_of(self) -> ToldOf:
+        if self.on_jobs and self.on_batches:
+            return ToldOf.BOTH
+        return ToldOf.JOBS if self.on_jobs else ToldOf.BATCHES
 
 
 class DeliveryState(StrEnum):

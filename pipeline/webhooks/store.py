@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Engine, Row, delete, func, insert, select, update
+from sqlalchemy import Engine, Row, Select, delete, func, insert, select, update
 
 from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import change_rows, read_row, read_rows, writing
@@ -66,10 +66,12 @@ class WebhookStore:
             query = query.where(webhooks.c.tenant_id == tenant_id)
         return [Webhook(*row) for row in read_rows(self._engine, query)]
 
-    def counts(self) -> dict[int, dict[DeliveryState, int]]:
-        """How many deliveries of each webhook are in each state."""
+    def counts(self, tenant_id: int | None = None) -> dict[int, dict[DeliveryState, int]]:
+        """How many deliveries of each webhook, of one tenant or of all, are in each state."""
         state = webhook_deliveries.c.state
         query = select(webhook_deliveries.c.webhook_id, state, func.count())
+        if tenant_id is not None:
+            query = query.where(webhook_deliveries.c.webhook_id.in_(_webhooks_of(tenant_id)))
         found: dict[int, dict[DeliveryState, int]] = {}
         for webhook_id, name, count in read_rows(
             self._engine, query.group_by(webhook_deliveries.c.webhook_id, state)
@@ -142,11 +144,17 @@ class WebhookStore:
 
     def deliveries(
         self, tenant_id: int, *, webhook_id: int | None = None,
-        state: DeliveryState | None = None, limit: int = 50,
+        state: DeliveryState | None = None, limit: int = 50, before: str | None = None,
     ) -> list[Delivery]:
-        """A tenant's newest deliveries, newest first."""
-        mine = select(webhooks.c.id).where(webhooks.c.tenant_id == tenant_id)
-        query = select(*_DELIVERY).where(webhook_deliveries.c.webhook_id.in_(mine))
+        """A tenant's newest deliveries, newest first: those older than the delivery ``before``."""
+        query = select(*_DELIVERY).where(
+            webhook_deliveries.c.webhook_id.in_(_webhooks_of(tenant_id))
+        )
+        if before is not None:
+            last = select(webhook_deliveries.c.seq).where(
+                webhook_deliveries.c.tenant_id == tenant_id, webhook_deliveries.c.id == before
+            )
+            query = query.where(webhook_deliveries.c.seq < last.scalar_subquery())
         if webhook_id is not None:
             query = query.where(webhook_deliveries.c.webhook_id == webhook_id)
         if state is not None:
@@ -214,6 +222,10 @@ def purge_deliveries(
                 delete(webhook_deliveries).where(webhook_deliveries.c.seq.in_(seqs))
             ).rowcount
     return removed
+
+
+def _webhooks_of(tenant_id: int) -> Select[tuple[int]]:
+    return select(webhooks.c.id).where(webhooks.c.tenant_id == tenant_id)
 
 
 def _own(tenant_id: int, webhook_id: int) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from infra.local.client import FaceClient
-from infra.local.credentials import Credentials as LocalCredentials
+from pipeline.accounts.credential_set import Credentials as LocalCredentials
 from tests.contract_clients import ApidClient, ContractClient
 from tests.dialect_callers import LETTERS, Caller
 from tests.face2_client import CALL_S, Face2Client, data_of

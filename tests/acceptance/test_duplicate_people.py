@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from pipeline.batches.duplicate_search import FindingKind, list_findings
+from pipeline.batches.duplicate_search import FindingKind
+from pipeline.batches.findings import list_findings
 from pipeline.calibration.table import load_table
 from pipeline.sessions.base import Pack
 from tests.benchmarks.face_like import embed_aligned

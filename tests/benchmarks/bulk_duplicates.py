@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Engine, insert
 
-from pipeline.batches.duplicate_search import Finding, FindingKind, SearchProgress, list_findings
+from pipeline.batches.duplicate_search import FindingKind, SearchProgress
+from pipeline.batches.findings import Finding, list_findings
 from pipeline.calibration.table import Calibration, load_table
 from pipeline.config.settings import load_settings
 from pipeline.database import migrate

@@ -28,8 +28,8 @@ import psutil
 import requests
 
 from infra.local.client import FaceClient, ServiceUnreachable, base64_file
-from infra.local.credentials import Credentials
 from infra.local.demo import demo_photo
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.kinds import API_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings

@@ -106,9 +106,10 @@ SHAPES = [
 Visit = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
+    """Debian's Chromium. Playwright occupies the thread's event loop: tests of other modules need
+    it."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
             executable_path=str(find_chromium()), args=[
@@ -139,6 +140,7 @@ def visit(browser: Browser, stack: Stack) -> Iterator[Visit]:
             viewport=PHONE if shape.phone else DESKTOP, locale=shape.language,
             base_url=stack.url,
         )
+        context.set_default_timeout(TIMEOUT_S * 1000)
         contexts.append(context)
         cookies = {
             SESSION_COOKIE: operators.open_session(operator.id), LANGUAGE_COOKIE: shape.language,

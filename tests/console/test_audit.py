@@ -90,3 +90,9 @@ def test_in_a_browser(visit: Visit, shape: Shape) -> None:
 def test_forms_need_their_token(console: ConsoleClient) -> None:
     assert console.post("/console/preferences", data={"theme": "dark"}).status_code == 403
     assert console.submit("/console/preferences", theme="dark").status_code == 303
+
+
+def test_an_error_leads_back_to_its_section(console: ConsoleClient) -> None:
+    page = console.get("/console/jobs/no-such-job")
+    assert page.status_code == 404
+    assert 'href="/console/jobs">' in page.text

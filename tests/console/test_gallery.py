@@ -6,14 +6,25 @@ import itertools
 import re
 from typing import Any, cast
 
+import cv2
+import numpy as np
 import pytest
+from sqlalchemy import update
 
 from api_shim.console.pages.reasons import REASONS
 from api_shim.console.texts import LANGUAGES, texts_of
+from pipeline.database.engine import writing
+from pipeline.database.schema import jobs
+from pipeline.encryption.data_keys import open_keys
+from pipeline.execution.results import enrolled_face_json
 from pipeline.media.directory import DirectoryStore
+from pipeline.media.open import open_media
+from pipeline.metering.limits import Limit
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
+from pipeline.storage_keys import image_media, is_encrypted
 from tests.console.conftest import ConsoleClient, sign_in
+from tests.face2_client import base64_of
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.stack import Stack
@@ -250,3 +261,142 @@ def test_a_choice_of_applications(console: ConsoleClient, application: App) -> N
     assert name.replace("<", "&lt;").replace(">", "&gt;") in page
 
 
+
+
+def photo(seed: int) -> bytes:
+    """A PNG of 64 x 64 pixels, each seed another one."""
+    pixels = np.random.default_rng(seed).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def test_photos_are_enrolled_each_by_a_job_of_its_own(
+    console: ConsoleClient, application: App, idle_stack: Stack
+) -> None:
+    name, gallery = application
+    gallery.groups.create(gallery.tenant, "vip", "")
+    files = [
+        ("photos", ("a/Ann Lee.png", photo(1), "image/png")),
+        ("photos", (HOSTILE, b"no picture", "text/plain")),
+        ("photos", ("Bob.png", photo(2), "image/png")),
+    ]
+    fields: Fields = {"application": name, "faces": "largest", "gate": "on", "in-vip": "on"}
+    page = console.request(
+        "POST", "/console/gallery/enrol", data={"csrf": console.csrf, **fields}, files=files
+    ).text
+    job_ids = list(dict.fromkeys(re.findall(r'data-job="([0-9a-f]{32})"', page)))
+    assert len(job_ids) == 2
+    assert "not_a_picture" in page
+    assert "<script>alert" not in page
+    accepted = [idle_stack.jobs.read.get(gallery.tenant, each) for each in job_ids]
+    assert [each.params["name"] for each in accepted] == ["Ann Lee", "Bob"]
+    assert {tuple(each.params["collections"]) for each in accepted} == {("vip",)}
+    assert all(each.params["faces"] == "largest" and each.params["gate"] for each in accepted)
+    at = {"application": name, "jobs": ",".join([*job_ids, "0" * 32])}
+    state = console.get("/admin/gallery/enrolments", params=at).json()
+    assert [each["state"] for each in state["photos"]] == ["queued", "queued", "forgotten"]
+    assert state["unfinished"] == 2
+    assert "data-every" in console.get("/console/gallery/enrol", params=at).text
+    # No client sees an operator's job, and no webhook tells of it.
+    assert {each.dialect for each in accepted} == {""}
+
+
+def test_an_operator_meets_no_limit_of_the_application(
+    console: ConsoleClient, application: App, idle_stack: Stack
+) -> None:
+    name, gallery = application
+    idle_stack.tenants.set_limits(gallery.tenant, {"*": Limit(daily=0)})
+    sent = {"application": name, "photos": [{"image": base64_of(photo(3)), "file": "a.png"}]}
+    answer = console.post("/admin/gallery/enrol", json=sent).json()
+    assert answer["photos"][0]["state"] == "queued"
+
+
+def test_jobs_of_another_application_stay_its_own(
+    idle_stack: Stack, console: ConsoleClient, application: App
+) -> None:
+    name, _ = application
+    other = f"other {next(NUMBERS)}"
+    idle_stack.add_tenant(other)
+    search = {"application": name, "image": base64_of(photo(4))}
+    job = console.post("/admin/gallery/search", json=search).json()
+    assert job["state"] == "queued"
+    path = f"gallery/search/{job['job_id']}"
+    assert console.get(f"/admin/{path}", params={"application": name}).json()["state"] == "queued"
+    assert console.get(f"/admin/{path}", params={"application": other}).status_code == 404
+    assert console.get(f"/console/{path}", params={"application": other}).status_code == 404
+    at = {"application": other, "jobs": job["job_id"]}
+    state = console.get("/admin/gallery/enrolments", params=at).json()
+    assert state["photos"][0]["state"] == "forgotten"
+
+
+def test_a_search_needs_the_permission_to_see_people(
+    idle_stack: Stack, application: App
+) -> None:
+    name, _ = application
+    blind = sign_in(idle_stack, sees_faces=False)
+    sent = {"application": name, "image": base64_of(photo(5))}
+    assert blind.post("/admin/gallery/search", json=sent).status_code == 403
+    form = blind.get("/console/gallery/search", params={"application": name}).text
+    assert 'name="photo"' not in form
+    files = {"photo": ("a.png", photo(5))}
+    assert blind.submit("/console/gallery/search", files, application=name).status_code == 403
+
+
+def test_a_search_shows_its_hits_or_why_there_are_none(
+    console: ConsoleClient, application: App, idle_stack: Stack
+) -> None:
+    name, gallery = application
+    files = {"photo": ("a.png", photo(6))}
+    started = console.submit("/console/gallery/search", files, application=name)
+    at = started.headers["location"]
+    assert "data-every" in console.get(at).text
+    job_id = at.rpartition("/")[2].partition("?")[0]
+    face = gallery.add("found", name=HOSTILE)
+    hit = {**enrolled_face_json(face), "cosine": 0.6, "confidence": 0.9,
+           "collections": [{"key": "vip", "score": 80.0}, {"key": "top", "score": 95.0}]}
+    result = {"pack": "edge", "pictures": [{"faces": [{"quality": {"score": 0.5}}, {}]}],
+              "hits": [hit]}
+    with writing(gallery.engine) as connection:
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id)
+            .values(state="done", finished_at=1.0, result=result)
+        )
+    page = console.get(at).text
+    assert ids(page) == [face.id]
+    assert "1 in 1,000,000" in page
+    assert "<script>alert" not in page
+    found = console.get(f"/admin/gallery/search/{job_id}", params={"application": name}).json()
+    assert found["hits"][0]["collections"] == ["vip"]
+    assert found["hits"][0]["below"] == ["top"]
+    assert found["people"] == 2
+    with writing(gallery.engine) as connection:
+        connection.execute(
+            update(jobs).where(jobs.c.id == job_id).values(
+                state="failed", result=None, error_code="no_face",
+                error={"code": "no_face", "message": "No face.", "picture": None},
+            )
+        )
+    assert REASONS["no_face"] in console.get(at).text
+
+
+def test_an_encrypted_application_works_as_well(
+    console: ConsoleClient, idle_stack: Stack
+) -> None:
+    name = f"encrypted {next(NUMBERS)}"
+    tenant = idle_stack.tenants.create(name, encrypted=True)
+    keys = open_keys(idle_stack.settings, idle_stack.cluster.engine)
+    media = open_media(idle_stack.settings, keys)
+    key = image_media(tenant.id, "job", media.name(tenant.id, b"secret face"))
+    media.put(key, b"secret face")
+    gallery = TenantGallery(
+        idle_stack.cluster.engine, tenant.id,
+        cast("DirectoryStore", idle_stack.cluster.media), Clock(),
+    )
+    face = gallery.add("word", face_key=key)
+    shown = console.get(
+        f"/admin/gallery/faces/{face.id}/cutout", params={"application": name}
+    )
+    assert shown.content == b"secret face"
+    sent = {"application": name, "photos": [{"image": base64_of(photo(7)), "file": "a.png"}]}
+    (queued,) = console.post("/admin/gallery/enrol", json=sent).json()["photos"]
+    job = idle_stack.jobs.read.get(tenant.id, queued["job_id"])
+    assert is_encrypted(job.media[0])

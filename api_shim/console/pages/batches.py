@@ -29,6 +29,7 @@ from api_shim.intake import max_body_bytes
 from api_shim.multipart import MAX_PARTS
 from api_shim.requests import Reply
 from pipeline.accounts.model import Tenant
+from pipeline.batches.duplicate_search import FindingKind
 from pipeline.batches.model import BatchState, ItemState
 from pipeline.errors import InvalidParameter
 from pipeline.operators.model import OperatorRole
@@ -50,6 +51,12 @@ OUTCOMES = {
     ItemState.ENROLLED: "Enrolled", ItemState.DUPLICATE: "Duplicate",
     ItemState.REJECTED: "Refused", ItemState.CANCELLED: "Cancelled",
     ItemState.WAITING: "In work", ItemState.AGAIN: "To be read again",
+}
+
+SHORT_KINDS = {
+    FindingKind.TWO_NAMES: "Two names", FindingKind.UNNAMED: "No name",
+    FindingKind.TWO_PEOPLE: "Several people", FindingKind.ODD_FACE: "Odd face",
+    FindingKind.SAME_PICTURE: "Same picture",
 }
 
 
@@ -101,12 +108,13 @@ def start_batch(view: View) -> Reply:
 
 def show_batch(view: View) -> Reply:
     given = {name: each for name, each in view.query.items() if each}
-    query = _given(_BatchPage, view.call.path_values["batch_id"], **given)
+    query = read_fields(_BatchPage, view.call.path_values["batch_id"], **given)
     batch = view.perform(SHOW_BATCH, BatchQuery(batch_id=query.batch_id))
     items = view.perform(LIST_ITEMS, query) if batch.items else OperatorItems([], None)
     return render(
         view, "batches/batch.html", batch=batch, items=items, query=query,
         state_of=lambda batch: state_text(view, batch), outcomes=OUTCOMES,
+        short_kinds=SHORT_KINDS,
         reason_of=lambda reason: reason_text(view, reason),
         may_cancel=batch.can_cancel and view.permits(CANCEL_BATCH),
         may_retry=batch.can_retry and view.permits(RETRY_ITEMS),
@@ -118,12 +126,12 @@ def change_batch(view: View) -> Reply:
     batch_id, action = view.call.path_values["batch_id"], view.fields.get("action")
     texts = view.texts
     if action == "cancel":
-        after = view.perform(CANCEL_BATCH, _given(BatchQuery, batch_id))
+        after = view.perform(CANCEL_BATCH, read_fields(BatchQuery, batch_id))
         notice = texts.gettext("The batch is cancelled; %d items are enrolled and stay.")
         return view.redirect(f"{ROOT}/{batch_id}", notice % after.enrolled)
     if action == "retry":
         reason = view.fields.get("reason")
-        given = _given(RetryItems, batch_id, reasons=[reason] if reason else None)
+        given = read_fields(RetryItems, batch_id, reasons=[reason] if reason else None)
         retried = view.perform(RETRY_ITEMS, given).retried
         notice = texts.gettext("%d items will be read again.")
         return view.redirect(f"{ROOT}/{batch_id}", notice % retried)
@@ -145,7 +153,7 @@ def reason_text(view: View, reason: str) -> str:
     return view.texts.gettext(REASONS.get(reason, reason))
 
 
-def _given(kind: type[Given], batch_id: str, **values: object) -> Given:
+def read_fields(kind: type[Given], batch_id: str, **values: object) -> Given:
     """What a form or a query gives an operation. Raises ``InvalidParameter``."""
     try:
         return msgspec.convert({**values, "batch_id": batch_id}, kind, strict=False)

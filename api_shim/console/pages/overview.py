@@ -10,7 +10,8 @@ from api_shim.requests import Reply
 
 
 def show(view: View) -> Reply:
-    return render(view, "overview/page.html", look=view.perform(SHOW_OVERVIEW, Nothing()))
+    found = view.perform(SHOW_OVERVIEW, Nothing())
+    return render(view, "overview/page.html", look=found, problem="")
 
 
 PAGES = (Page("/console", get=show),)

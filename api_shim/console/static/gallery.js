@@ -14,7 +14,7 @@ form?.addEventListener("submit", async (event) => {
   const fields = new FormData(form);
   fields.delete("photos");
   for (const file of [...photos.files]) await send(file, fields, list.querySelector("tbody"));
-  form.reset();
+  photos.value = "";
   button.disabled = false;
 });
 

@@ -22,6 +22,7 @@ document.addEventListener("submit", async (event) => {
   const button = form.querySelector("[data-go]");
   button.disabled = true;
   for (const field of form.querySelectorAll('input[type="file"]')) keep(field.name, field.files[0]);
+  document.activeElement?.blur();
   try {
     const answer = await post(form.action, new FormData(form));
     const text = await answer.text();

@@ -9,6 +9,7 @@ pixels show (4 and 8 again, 5, 6).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from api_shim.dialects.base import (
     RequestShape,
     SampleRequest,
 )
+from api_shim.dialects.curl import curl, encoded
 from api_shim.dialects.curl_lines import file_names, form_line
 from api_shim.dialects.fields import Raw, RequestField, Values, names_of, read_fields
 from api_shim.dialects.media_fields import decode_media
@@ -35,6 +37,7 @@ from api_shim.record_actions import RecordRequest, list_faces
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline import errors, operations
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.kinds import NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
@@ -99,6 +102,17 @@ class ApidFace(Dialect):
         job = _BUILDERS[sample.endpoint.operation](asked)
         assert isinstance(job, JobRequest)
         return job
+
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
+        if not credentials.kvalue:
+            return ""
+        call = curl(
+            "--data-urlencode", f"Apid={credentials.apid}",
+            "--data-urlencode", f"Kvalue={credentials.kvalue}", "--data-urlencode", "Fimg@-",
+            url=f"{url}{fields.DETECTION_PATH}",
+        )
+        return f"{encoded(shlex.quote(photo))} | {call}"
 
     def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
         return self._authenticate(read_fields(CREDENTIALS, sent))

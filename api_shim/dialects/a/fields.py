@@ -22,6 +22,7 @@ from api_shim.dialects.media_fields import Base64Field
 from pipeline.errors import InvalidParameter
 from pipeline.living.random_order import LEAST_ACTIONS, MOST_ACTIONS, USUAL_ACTIONS
 
+DETECTION_PATH = "/api/detection"
 LIVING_PATH = "/api/living"
 
 # An addition to the document.
@@ -143,7 +144,7 @@ ENDPOINTS = (
         gives=(AnswerField("similarity", "numbers", "0 to 1, one less than there are pictures."),),
     ),
     Endpoint(
-        "/api/detection", POST, "locate", "locate", "Every face in a picture.",
+        DETECTION_PATH, POST, "locate", "locate", "Every face in a picture.",
         takes=(FIMG,),
         gives=(AnswerField("location", "boxes", "[top, right, bottom, left], largest first."),),
     ),

@@ -6,6 +6,7 @@ the order of the document.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from api_shim.dialects.base import (
     SampleRequest,
     authenticate_api_key,
 )
+from api_shim.dialects.curl import curl_json, encoded
 from api_shim.dialects.curl_lines import file_names, json_line
 from api_shim.dialects.fields import Raw, Values, read_fields
 from api_shim.dialects.media_fields import encode_media
@@ -30,6 +32,7 @@ from api_shim.record_actions import RecordRequest, show_face, show_image
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline import errors
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
@@ -74,6 +77,16 @@ class FacesAndGroups(Dialect):
     def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
         values = read_fields(sample.endpoint.takes, sample.sent)
         return _JOBS[sample.endpoint.operation](tenant, values)
+
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
+        if not credentials.api_key:
+            return ""
+        call = curl_json(
+            "-H", f"X-API-Key: {credentials.api_key}", url=f"{url}{fields.COMPARE_PATH}"
+        )
+        body = """'{"image1": "%s", "image2": "%s", "livenessEnabled": false}'"""
+        return f'P="$({encoded(shlex.quote(photo))})"; printf {body} "$P" "$P" | {call}'
 
     def _authenticate(self, call: Call) -> Tenant:
         """The tenant of the API key. The document has no credentials: without a key it is

@@ -18,6 +18,8 @@ from pipeline.gallery.collections import CollectionDeletion
 from pipeline.media.pictures import PictureLimits
 from pipeline.operations import MAX_HITS
 
+COMPARE_PATH = "/api/face/compare"
+
 # 1.1: bytes of the file and sides in pixels.
 LIMITS = PictureLimits(
     max_bytes=4 * 1024 * 1024,
@@ -221,7 +223,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/api/face/compare", POST, "3.1", "compare",
+        COMPARE_PATH, POST, "3.1", "compare",
         "3.1 Compare the largest faces of two pictures.",
         takes=(IMAGE_1, IMAGE_2, COMPARE_LIVENESS),
         gives=(

@@ -24,6 +24,7 @@ from api_shim.dialects.base import (
 )
 from api_shim.dialects.c import envelope, fields
 from api_shim.dialects.c.fields import IMAGES, SOURCES
+from api_shim.dialects.curl import curl
 from api_shim.dialects.curl_lines import file_names, form_line
 from api_shim.dialects.fields import Raw, names_of, read_fields
 from api_shim.multipart import MULTIPART
@@ -38,6 +39,7 @@ from api_shim.requests import (
     StoredPicture,
 )
 from api_shim.service import RecordStores
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.kinds import ID_AND_SECRET
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
@@ -100,6 +102,17 @@ class Linkface(Dialect):
         job = self._job(sample.endpoint, tenant, sample.sent)
         return replace(job, params={**job.params, "lifetime_s": 0.0})
 
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
+        if not credentials.api_secret:
+            return ""
+        return curl(
+            "--form-string", f"api_id={credentials.api_id}",
+            "--form-string", f"api_secret={credentials.api_secret}",
+            *(word for image in IMAGES for word in ("-F", f'{image}_file=@"{_escaped(photo)}"')),
+            url=f"{url}{fields.COMPARE.path}",
+        )
+
     def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
         return self._authenticate(sent)
 
@@ -147,6 +160,11 @@ class Linkface(Dialect):
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
+
+
+def _escaped(name: str) -> str:
+    """A file's name between the quotes of a form of curl."""
+    return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _with_password(raw: Raw, call: Call) -> Raw:

@@ -7,6 +7,7 @@ that only the pixels show.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from api_shim import parameters
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, SampleRequest
+from api_shim.dialects.curl import curl, encoded
 from api_shim.dialects.curl_lines import file_names, form_line
 from api_shim.dialects.d import envelope, fields
 from api_shim.dialects.d.fields import FACEDB, IMG
@@ -25,6 +27,7 @@ from api_shim.parsing import FORM
 from api_shim.record_actions import RecordRequest, delete_person
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.gallery.records import DEFAULT_COLLECTION
@@ -67,6 +70,16 @@ class FaceSearch(Dialect):
         job = _build_request(sample.endpoint.operation, tenant, values)
         assert isinstance(job, JobRequest)
         return job
+
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
+        if not credentials.api_key:
+            return ""
+        call = curl(
+            "-H", f"X-API-Key: {credentials.api_key}", "--data-urlencode", "img@-",
+            url=f"{url}{fields.SEARCH_PATH}",
+        )
+        return f"{encoded(shlex.quote(photo))} | {call}"
 
     def render(self, job: Job, attached: Mapping[str, bytes]) -> Reply:
         return envelope.outcome(job)

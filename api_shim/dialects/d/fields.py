@@ -39,6 +39,8 @@ def check_person_id(person_id: str) -> None:
         raise PersonNotFound
 
 
+SEARCH_PATH = "/v1/searchface"
+
 IMG = Base64Field("img", "JPEG, PNG or BMP of at most 2 MB.")
 # Letters and digits of ASCII: every database and every client treats them alike.
 NAME = TextField(
@@ -67,7 +69,7 @@ ENDPOINTS = (
         ),
     ),
     Endpoint(
-        "/v1/searchface", POST, "searchface", "search",
+        SEARCH_PATH, POST, "searchface", "search",
         "Find who is like the largest face in a picture.",
         takes=(IMG, FACEDB),
         gives=(

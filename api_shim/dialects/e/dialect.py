@@ -7,6 +7,7 @@ the document.
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from api_shim import parameters, parsing
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, SampleRequest
+from api_shim.dialects.curl import curl_json, encoded
 from api_shim.dialects.curl_lines import file_names, signed_line
 from api_shim.dialects.e import envelope, options, signing
 from api_shim.dialects.e.fields import (
@@ -22,14 +24,17 @@ from api_shim.dialects.e.fields import (
     IMAGE,
     IMAGE_1,
     IMAGE_2,
+    LOCATE_PATH,
     MAX_FACE_NUM,
     MAX_FACES,
     signed_fields,
 )
+from api_shim.dialects.e.samples import samples
 from api_shim.dialects.fields import Raw, read_fields
 from api_shim.dialects.media_fields import PictureField, encode_media
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
+from pipeline.accounts.credential_set import Credentials
 from pipeline.accounts.kinds import SIGNING
 from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
@@ -113,6 +118,29 @@ class Face2(Dialect):
             raise BadSignature
         return credential
 
+    @classmethod
+    def samples(cls, tenant: Tenant) -> tuple[base.Sample, ...]:
+        return samples(tenant)
+
+    @classmethod
+    def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
+        """The variables are in the order of the string to sign: sorted by name."""
+        if not credentials.app_secret:
+            return ""
+        name, app_id, secret = map(
+            shlex.quote, (photo, credentials.app_id, credentials.app_secret)
+        )
+        image = encoded('"$P"')
+        return (
+            f"P={name} A={app_id} K={secret} "
+            f'T=$(date +%s); D="{{\\"image\\":\\"$({image})\\",\\"max_face_num\\":9}}"; '
+            'S=$(printf %s "appId=$A&data=$D&encType=plain&signType=SHA256&timestamp=$T&version=1'
+            "&key=$K\" | sha256sum | cut -c1-64 | tr -d '\\n' | base64 | tr -d '\\n'); "
+            'printf %s "{\\"appId\\":\\"$A\\",\\"data\\":$D,\\"encType\\":\\"plain\\",'
+            '\\"signType\\":\\"SHA256\\",\\"timestamp\\":$T,\\"version\\":\\"1\\",'
+            f'\\"signData\\":\\"$S\\"}}" | {curl_json(url=url + LOCATE_PATH)}'
+        )
+
     def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
         """The tenant that signed the parameters, with ``data={"job_id": ID}`` or an empty
         ``data``. A poll changes nothing, so the same one may be sent again inside the window."""
@@ -145,10 +173,7 @@ def _job(
     if MAX_FACE_NUM in endpoint.takes:
         count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
         params |= LocateParams(find="largest" if count == 1 else "all").to_json()
-        params["locations"] = options.LOCATIONS.of(tenant)
-    if endpoint.action == VERIFY.operation:
-        params["no_face"] = options.NO_FACE.of(tenant)
-        params["score"] = options.SCORE.of(tenant)
+    params |= options.params_of(endpoint.action, tenant)
     return JobRequest(
         tenant, endpoint.action, params,
         tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),

@@ -30,9 +30,11 @@ MAX_FACE_NUM = IntegerField(
     least=1, wrong=MissingParameter,
 )
 
+LOCATE_PATH = "/face2/locate"
+
 ENDPOINTS = (
     Endpoint(
-        "/face2/locate", POST, "locate", "locate", "The faces in a picture.",
+        LOCATE_PATH, POST, "locate", "locate", "The faces in a picture.",
         takes=(IMAGE, MAX_FACE_NUM),
         gives=(
             AnswerField("face_num", "integer"),

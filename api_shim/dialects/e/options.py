@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pipeline.accounts.app_settings import AppSetting
+from pipeline.accounts.model import Tenant
+from pipeline.operations import LOCATE, VERIFY
+from pipeline.types import JsonObject
 
 ANSWER, REFUSE = "answer", "refuse"
 REPEATS = AppSetting(
@@ -50,3 +53,13 @@ PROFILES = {
 }
 """``face2-vendor``: as the vendor's published server answers, where that differs from the
 document's field tables."""
+
+_OF_JOBS = {LOCATE.operation: {"locations": LOCATIONS}, VERIFY.operation: {
+    "no_face": NO_FACE, "score": SCORE,
+}}
+
+
+def params_of(operation: str, tenant: Tenant) -> JsonObject:
+    """The tenant's choices that the answer to a job of ``operation`` depends on, as parameters of
+    the job."""
+    return {name: each.of(tenant) for name, each in _OF_JOBS.get(operation, {}).items()}

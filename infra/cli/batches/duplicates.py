@@ -6,15 +6,14 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from infra.cli.console import out, print_notice, print_table, shortened
-from pipeline.batches import duplicate_search
 from pipeline.batches.duplicate_candidates import MAX_FACES_PER_NAME
 from pipeline.batches.duplicate_search import (
     MAX_LISTED,
-    Finding,
     FindingKind,
-    FoundFace,
     SearchProgress,
+    search_of,
 )
+from pipeline.batches.findings import Finding, FoundFace, list_findings
 from pipeline.batches.model import Batch
 from pipeline.identifiers import escape_controls
 
@@ -32,13 +31,13 @@ LABELS = {
 
 def show_findings(engine: Engine, batch: Batch, limit: int) -> None:
     """Print at most ``limit`` findings, and how they were found."""
-    search = duplicate_search.search_of(batch)
+    search = search_of(batch)
     if search is None:
         return
     if search.state != "done":
         print_notice(_unfinished_text(search))
         return
-    found = duplicate_search.list_findings(engine, batch.id, limit=limit)
+    found = list_findings(engine, batch.id, limit=limit)
     if found and out.width < WIDE:
         out.print()
         for each in found:

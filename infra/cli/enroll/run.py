@@ -23,7 +23,7 @@ from infra.cli.stop_signals import StopRequest
 from infra.local.deployment import Deployment, open_deployment
 from pipeline import errors
 from pipeline.accounts.model import Tenant
-from pipeline.batches.duplicate_search import list_findings
+from pipeline.batches.findings import list_findings
 from pipeline.batches.model import STOPPED, Batch, fingerprint_of
 from pipeline.database.engine import reading
 from pipeline.errors import FaceError

@@ -6,8 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from pipeline.batches.person_names import is_person_name
 from pipeline.calibration.table import Calibration, load_table
-from pipeline.duplicates.names import UNNAMED, is_person_name, name_number, name_numbers
+from pipeline.duplicates.names import UNNAMED, name_number, name_numbers
 from pipeline.duplicates.thresholds import MAX_COSINE, MAX_FMR, count_pairs, thresholds_for
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli.demonstration import curl_line
+from api_shim.dialects.e.dialect import Face2
 from infra.local.client import base64_file
-from infra.local.credentials import Credentials, load_credentials, save_credentials
+from infra.local.credentials import load_credentials, save_credentials
+from pipeline.accounts.credential_set import Credentials
 from pipeline.errors import ConfigurationError
 from tests.unit.infra.conftest import Faceline
 
@@ -42,7 +43,7 @@ def test_a_photo_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_the_curl_line_is_one_shell_line_for_any_file_name(tmp_path: Path) -> None:
     photo = tmp_path / "it's a \"photo\" $HOME.jpg"
     photo.write_bytes(b"\xff\xd8 photo")
-    line = curl_line("http://127.0.0.1:1", CREDENTIALS, photo)
+    line = Face2.curl_line("http://127.0.0.1:1", CREDENTIALS, str(photo))
     assert "\n" not in line
     to_send = line[: line.rindex("| curl")]
 

@@ -244,6 +244,25 @@ def test_retries_end(serve: Serve) -> None:
     assert service.pauses[0] < service.pauses[1] * 2.0001
 
 
+def errors_of_httpx() -> list[type[httpx.RequestError]]:
+    found, kinds = [], [httpx.RequestError]
+    while kinds:
+        kind = kinds.pop()
+        found.append(kind)
+        kinds += kind.__subclasses__()
+    return found
+
+
+@pytest.mark.parametrize("kind", errors_of_httpx(), ids=lambda kind: kind.__name__)
+def test_no_error_of_httpx_reaches_the_caller(
+    serve: Serve, kind: type[httpx.RequestError]
+) -> None:
+    service = serve(kind("what httpx says"), kind("what httpx says"))
+
+    with pytest.raises(sdk.ConnectionLost, match=kind.__name__):
+        service.client(retries=sdk.Retries(attempts=2)).compare(PICTURE, PICTURE)
+
+
 def test_a_pause_that_is_asked_for_is_kept(serve: Serve) -> None:
     service = serve(busy(429, "9"), ok())
 
@@ -428,7 +447,10 @@ def test_nothing_secret_is_logged_or_shown(
     assert [text for text in hidden if any(text in each for each in shown)] == []
 
 
-@pytest.mark.parametrize("url", ["", "face.example", "ftp://face.example"])
+@pytest.mark.parametrize(
+    "url",
+    ["", "face.example", "ftp://face.example", "http://", "http://a:b", "https://face.example/?a=b"],
+)
 def test_a_url_that_is_none_is_told(url: str) -> None:
     with pytest.raises(ValueError, match="FACE_URL"):
         sdk.Client(url, KNOWN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -121,7 +122,8 @@ def test_the_example_that_receives_webhooks() -> None:
         [sys.executable, SDK / "examples" / "receive_webhooks.py", "0"], stdout=subprocess.PIPE,
         text=True, env={**os.environ, "WEBHOOK_SECRET": secret, "PYTHONPATH": str(SDK)},
     )
-    with process:
+    with process, contextlib.ExitStack() as ends:
+        ends.callback(process.terminate)
         assert process.stdout is not None
         url = f"http://127.0.0.1:{process.stdout.readline().split()[-1]}/hook"
         data = event("webhook.test", {"webhook_id": 1})
@@ -131,4 +133,3 @@ def test_the_example_that_receives_webhooks() -> None:
             assert sender.post(url, content=data, headers=forged).status_code == 400
             assert sender.post(url, content=data, headers=signed).status_code == 204
         assert process.stdout.readline() == "webhook.test\n"
-        process.terminate()

@@ -156,7 +156,7 @@ class AsyncClient:
                     continue
                 try:
                     response = await self._http.send(step)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(response)

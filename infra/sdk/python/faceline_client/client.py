@@ -154,7 +154,7 @@ class Client:
                     continue
                 try:
                     response = self._http.send(step)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     step = steps.throw(error)
                 else:
                     step = steps.send(response)

@@ -1,7 +1,7 @@
 """What the client does, without doing it: generators that yield requests and pauses.
 
-A driver sends each request and gives the response back, or throws httpx's error in; it sleeps for
-each pause. The sync and the async client differ in nothing but their driver.
+A driver sends each request and gives the response back, or throws httpx's ``RequestError`` in; it
+sleeps for each pause. The sync and the async client differ in nothing but their driver.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ class Exchanges:
                 response = yield self._request(operation, hold_s)
                 assert response is not None
                 return read(response)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 # Unless it is known that nothing arrived, only what may happen twice is repeated.
                 safe = operation.repeatable or isinstance(error, NOT_SENT)
                 why, asked_s = type(error).__name__, None

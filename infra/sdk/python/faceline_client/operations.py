@@ -19,6 +19,7 @@ from faceline_client import gallery, results
 from faceline_client.batches import Batch, BatchPage, BatchSource, ItemPage
 from faceline_client.credentials import Access
 from faceline_client.envelopes import GROUPS, NATIVE, NUMBERED, PEOPLE, Json, read_object
+from faceline_client.errors import Conflict
 from faceline_client.gallery import CollectionDeletion
 from faceline_client.media import Media, StoredImage, Url, read_media, to_base64
 from faceline_client.operation import Operation, in_path, job, record
@@ -341,10 +342,15 @@ def ask_challenge(
 
 
 def evidence(job_id: str) -> Operation[gallery.Evidence]:
-    """Why the clip of a liveness job, which has ended, was taken for live or not.
-    ``NotFound``."""
+    """Why the clip of a liveness job was taken for live or not. ``Conflict`` while the job has
+    not ended, ``NotFound``."""
+    def read(data: Json) -> gallery.Evidence:
+        if data.get("status") in ("queued", "running"):
+            raise Conflict("The job has not ended.", job_id=job_id)
+        return gallery.Evidence.of(data)
+
     path = f"/jobs/{in_path(job_id)}/evidence"
-    return record(NATIVE, gallery.Evidence.of, "evidence", "POST", path, Access.ANY)
+    return record(NATIVE, read, "evidence", "POST", path, Access.ANY)
 
 
 # Jobs and batches -----------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 
+import httpx
+
 __version__ = "0.1.0"
 
 # Seconds that a method waits for a job: the service gives a held answer up after far less.
@@ -18,8 +20,14 @@ WATCH_S = 2.0
 
 def url_of(url: str) -> str:
     """The service's URL without a slash at its end. Raises ``ValueError``."""
-    if not url.startswith(("http://", "https://")):
-        raise ValueError("the service's URL begins with http:// or https://; FACE_URL names it")
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no URL; FACE_URL names the service's") from error
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
+        raise ValueError(
+            "the service's URL is http:// or https://, a host and perhaps a path; FACE_URL names it"
+        )
     return url.rstrip("/")
 
 

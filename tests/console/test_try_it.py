@@ -219,7 +219,7 @@ def test_a_try_leaves_nothing(
     operator: ConsoleClient, stack: Stack, photo: bytes, other: bytes
 ) -> None:
     """No usage, no picture, no job that the application's credentials read; but an audit entry."""
-    credentials = stack.add_tenant('tried "<script>alert(1)</script>" \u202e\U0001f600')
+    credentials = stack.add_tenant("tried \"<script>alert(1)\" \u05d0\u05d1 \U0001f600")
     name = stack.tenants.get(credentials.tenant_id).name
     usage = UsageStore(stack.cluster.engine)
     found = tried(operator, "pair", first=photo, second=other, application=name)

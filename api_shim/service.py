@@ -43,6 +43,8 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
 from pipeline.operators.audit import AuditLog
+from pipeline.operators.sessions import SessionStore
+from pipeline.operators.sign_in import SignIn
 from pipeline.operators.store import OperatorStore
 from pipeline.tracing.open import open_tracer
 from pipeline.webhooks.store import WebhookStore
@@ -82,12 +84,14 @@ class Service:
         clock = database_clock(self.engine, clock)
         tenant_keys = open_keys(settings, self.engine)
         self.jobs = JobStore(self.engine, clock, tenant_keys)
-        vault = open_vault(settings)
+        vault = self.vault = open_vault(settings)
         self.tenants = TenantStore(self.engine, vault, clock)
         self.media = open_media(settings, tenant_keys, self.engine)
         self.readiness = Readiness(self.engine, self.media, vault)
         self.batches = BatchStore(self.engine, clock, tenant_keys)
         self.operators = OperatorStore(self.engine, clock)
+        self.sessions = SessionStore(self.engine, clock)
+        self.sign_in = SignIn(self.engine, vault, clock)
         self.audit = AuditLog(self.engine, clock)
         self.journal = open_journal(settings, self.engine, vault, clock)
         self.records = RecordStores(

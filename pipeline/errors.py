@@ -11,6 +11,8 @@
     |   `-- ClipCorrupt             |-- ClipOutOfRange
     |-- RequestRefused          the caller may not do this
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
+    |   |                       |   |-- WrongCode
+    |   |                       |   `-- LinkUnusable
     |   |-- StaleRequest        |-- IdempotencyConflict
     |   |-- CredentialExpired   |-- NotPermitted       |-- ChallengeRequired
     |   |-- ChallengeUnusable   |-- CrossSiteRequest
@@ -25,6 +27,7 @@
     |   |-- FaceExists          |-- CollectionExists   |-- CollectionNameTaken
     |   |-- CollectionLimit     |-- CollectionInUse
     |   |-- BatchBusy           |-- BatchCancelled
+    |   |-- OperatorExists      |-- LastAdministrator
     |-- Unavailable             a part of the service is away; retryable
     |   |-- MediaUnavailable    |-- BrokerUnavailable  |-- DatabaseUnavailable
     |   |   `-- MediaFull                                   `-- DatabaseFull
@@ -163,6 +166,14 @@ class BadSignature(RequestRefused):
 
 class BadCredentials(RequestRefused):
     """The credentials are missing or wrong."""
+
+
+class WrongCode(BadCredentials):
+    """The one-time code is wrong, or was used before."""
+
+
+class LinkUnusable(BadCredentials):
+    """The link was used before, has expired, or was replaced by a newer one."""
 
 
 class CrossSiteRequest(RequestRefused):
@@ -322,6 +333,14 @@ class BatchBusy(Conflict):
 
 class BatchCancelled(Conflict):
     """The batch was cancelled."""
+
+
+class OperatorExists(Conflict):
+    """An operator of this name, or of this identity, exists."""
+
+
+class LastAdministrator(Conflict):
+    """This is the last administrator who is not disabled: make another one first."""
 
 
 class Unavailable(FaceError):

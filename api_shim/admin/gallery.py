@@ -59,7 +59,7 @@ class FaceSummary(msgspec.Struct, frozen=True):
 
 class FaceList(msgspec.Struct, frozen=True):
     """Faces of a gallery. ``count`` is the number of all faces that the list is a part of,
-    counted up to 100,000 (``counted`` is false above); None when a name was asked for."""
+    counted up to 10,000 (``counted`` is false above); None when a name was asked for."""
 
     faces: list[FaceSummary]
     next: str | None

@@ -19,7 +19,7 @@ from pipeline.identifiers import is_printable
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.search import JobFilter, JobSummary
 from pipeline.media.picture_formats import picture_format
-from pipeline.operations import PLANS
+from pipeline.operations import BULK, DUPLICATE_SEARCH, PLANS
 from pipeline.operators.model import OperatorRole
 from pipeline.storage_keys import is_in_row
 from pipeline.types import JsonObject
@@ -49,9 +49,9 @@ class JobQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job. Times are epoch seconds. ``dialect`` is the letter of its document, empty for a job
-    of a batch; ``stage`` the one that it waits for or ended at; ``attempts`` the tries that did
-    not end cleanly, and the last one."""
+    """A job. Times are epoch seconds. ``dialect`` is the letter of its document, empty for the jobs
+    of batches and of operators; ``stage`` the one that it waits for or ended at; ``attempts`` the
+    tries that did not end cleanly, and the last one."""
 
     id: str
     application: str
@@ -180,13 +180,18 @@ def show_job(services: AdminServices, _actor: Actor, given: JobName) -> ShownJob
     ]
     return ShownJob(
         job=listed(job, tenant_names(service.engine)), worker=job.worker, messages=job.messages,
-        pack=job.pack, batch=job.params.get("batch") if not job.dialect else None,
+        pack=job.pack, batch=job.params.get("batch") if _is_of_batch(job) else None,
         position=service.jobs.read.position(job), timeline=timeline(job), error=_error(job),
         envelope=_envelope(service, dialect, job) if dialect and job.ended else None,
         parameters=shorten(job.params), result=shorten(job.result), pictures=pictures,
-        can_cancel=not job.ended and bool(job.dialect),
+        can_cancel=not job.ended and not _is_of_batch(job),
         retry_obstacle=_retry_obstacle(service, job),
     )
+
+
+def _is_of_batch(job: Job) -> bool:
+    """Whether a job is one of a batch, with which it is cancelled and tried again."""
+    return job.operation in (BULK.operation, DUPLICATE_SEARCH.operation)
 
 
 def timeline(job: Job) -> list[TimelineStep]:
@@ -205,7 +210,7 @@ def timeline(job: Job) -> list[TimelineStep]:
 
 def cancel_job(services: AdminServices, _actor: Actor, given: JobName) -> ListedJob:
     service, job = services.service, _find(services, given.job_id)
-    if not job.dialect:
+    if _is_of_batch(job):
         raise Conflict("The job belongs to a batch, which is cancelled as a whole.")
     job, ended_now = service.jobs.cancel(job.tenant_id, job.id)
     if not ended_now:
@@ -287,7 +292,7 @@ def _retry_obstacle(service: Service, job: Job) -> str:
     """Why a job cannot be put back as it is; empty when it can."""
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         return "Only failed and cancelled jobs can be retried."
-    if not job.dialect:
+    if _is_of_batch(job):
         return "The job belongs to a batch, which retries its items by itself."
     if job.operation not in PLANS:
         return "This version of the service does not know the operation."

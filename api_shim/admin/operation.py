@@ -10,18 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
 from api_shim.body import BodyKind
 from api_shim.dialects.base import Dialect
+from api_shim.requests import Call
 from api_shim.service import Service
 from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceError, NotFound, NotPermitted, TenantNotFound
 from pipeline.identifiers import is_printable
 from pipeline.operators.audit import DONE
-from pipeline.operators.model import Operator, OperatorRole
+from pipeline.operators.model import Operator, OperatorRole, Session
 
 Given = TypeVar("Given", bound=msgspec.Struct)
 Answer = TypeVar("Answer")
@@ -45,11 +46,25 @@ class AdminServices:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """An operator who asks, from where, in which request."""
+    """An operator who asks, from where, in which request and session; ``program`` names the
+    operator's program that does."""
 
     operator: Operator
     host: str
     request_id: str
+    session_id: str = ""
+    program: str = ""
+
+    @classmethod
+    def of(cls, session: Session, call: Call) -> Self:
+        return cls(
+            session.operator, call.client_host, call.request_id, session.id, session.program
+        )
+
+    @property
+    def origin(self) -> str:
+        """Whence, as the audit log says it."""
+        return f"{self.host}, {self.program}" if self.program else self.host
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +115,16 @@ def perform(
     """Carry out an operation for an operator who may. Raises ``NotPermitted``, and what
     ``operation.run`` raises; refusals stand in the audit log, too."""
     if not operation.is_recorded:
-        _require(actor.operator, operation)
+        try:
+            _require(actor.operator, operation)
+        except NotPermitted as error:
+            record_refusal(services, actor, operation.name, operation.subject_of(given), error)
+            raise
         return operation.run(services, actor, given)
     audit = services.service.audit
     seq = audit.begin(
         actor.operator.name, operation.name, application=operation.application_of(given),
-        subject=operation.subject_of(given), host=actor.host, request_id=actor.request_id,
+        subject=operation.subject_of(given), host=actor.origin, request_id=actor.request_id,
     )
     outcome = FaceError.code
     try:
@@ -118,6 +137,18 @@ def perform(
     finally:
         audit.end(seq, outcome)
     return answer
+
+
+def record_refusal(
+    services: AdminServices, actor: Actor, action: str, subject: str, error: FaceError
+) -> None:
+    """Write to the audit log that an operator was refused something."""
+    audit = services.service.audit
+    seq = audit.begin(
+        actor.operator.name, action, subject=subject, host=actor.origin,
+        request_id=actor.request_id,
+    )
+    audit.end(seq, error.code)
 
 
 def _require(operator: Operator, operation: AdminOperation[Any, Any]) -> None:

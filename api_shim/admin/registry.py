@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from api_shim.admin.account import OPERATIONS as ACCOUNT
 from api_shim.admin.application_credentials import OPERATIONS as CREDENTIALS
 from api_shim.admin.application_limits import OPERATIONS as LIMITS
 from api_shim.admin.application_settings import OPERATIONS as APPLICATION_SETTINGS
@@ -20,6 +21,7 @@ from api_shim.admin.findings import OPERATIONS as FINDINGS
 from api_shim.admin.gallery import OPERATIONS as GALLERY
 from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
+from api_shim.admin.operators import OPERATIONS as OPERATORS
 from api_shim.admin.overview import OPERATIONS as OVERVIEW
 from api_shim.admin.receipts import OPERATIONS as RECEIPTS
 from api_shim.admin.system import OPERATIONS as SYSTEM
@@ -33,6 +35,8 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *ENROLMENT,
     *FACE_SEARCH,
     *RECEIPTS,
+    *ACCOUNT,
+    *OPERATORS,
     *AUDIT,
     *CALIBRATION,
     *DOCUMENTATION,

@@ -8,14 +8,26 @@ from typing import Any
 import msgspec
 from starlette.types import Receive
 
-from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Download, perform
+from api_shim.admin.operation import (
+    Actor,
+    AdminOperation,
+    AdminServices,
+    Download,
+    perform,
+    record_refusal,
+)
 from api_shim.admin.registry import OPERATIONS
-from api_shim.admin.sessions import require_session
+from api_shim.admin.sessions import (
+    CSRF_HEADER,
+    SAFE_METHODS,
+    check_change,
+    require_session,
+)
 from api_shim.asgi import json_reply
 from api_shim.parsing import read_form
 from api_shim.requests import Call, Reply
 from api_shim.resource import Resource
-from pipeline.errors import InvalidParameter
+from pipeline.errors import CrossSiteRequest, InvalidParameter
 
 ROOT = "/admin"
 
@@ -45,8 +57,14 @@ def _handler(
 
 def answer(services: AdminServices, operation: AdminOperation[Any, Any], call: Call) -> Reply:
     """Raises ``BadCredentials``, ``CrossSiteRequest``, and as ``perform`` does."""
-    session = require_session(call, services.service.operators)
-    actor = Actor(session.operator, call.client_host, call.request_id)
+    session = require_session(call, services.service)
+    actor = Actor.of(session, call)
+    if call.method not in SAFE_METHODS:
+        try:
+            check_change(session, call, call.headers.get(CSRF_HEADER, ""))
+        except CrossSiteRequest as error:
+            record_refusal(services, actor, operation.name, "", error)
+            raise
     found = perform(services, actor, operation, read_parameters(operation, call))
     return file_reply(found) if isinstance(found, Download) else json_reply(200, found)
 

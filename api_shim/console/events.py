@@ -90,7 +90,7 @@ class OverviewEvents:
     async def _session(self, call: Call) -> Session | None:
         """Raises ``DatabaseUnavailable``."""
         service = self._services.service
-        return await in_thread(service.threads.reads, find_session, call, service.operators)
+        return await in_thread(service.threads.reads, find_session, call, service)
 
     async def _stream(self, view: View, receive: Receive, send: Send) -> None:
         self._streams += 1

@@ -26,6 +26,7 @@ SECTIONS: tuple[Section, ...] = (
     Section("Applications", "/console/applications"),
     Section("System", "/console/system"),
     Section("Documentation", "/console/docs"),
+    Section("Operators", "/console/operators", OperatorRole.ADMINISTRATOR),
     Section("Audit log", "/console/audit", OperatorRole.ADMINISTRATOR),
 )
 

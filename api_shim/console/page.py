@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,10 @@ THEME_COOKIE = "faceline_theme"
 
 MAX_NOTICE = 300
 
+# Paths of the console as they stand in a `Location`, with a query or without.
+_INSIDE = re.compile(
+    r"/console(?:/[\w.~%!$&'()*+,;=:@-]+)*/?(?:\?[\w.~%!$&'()*+,;=:@/?-]*)?", re.ASCII
+)
 # What stays as it is in an address that has its parts encoded already.
 _URL_SYNTAX = "/?&=%#+;:@,!$'()*~"
 
@@ -56,6 +61,11 @@ class View:
         """The session of a page that is not public."""
         assert self.session is not None
         return self.session
+
+    @property
+    def actor(self) -> Actor:
+        """The operator of a page that is not public."""
+        return Actor.of(self.signed_in, self.call)
 
     @property
     def query(self) -> dict[str, str]:
@@ -87,8 +97,7 @@ class View:
 
     def perform(self, operation: AdminOperation[Given, Answer], given: Given) -> Answer:
         """Carry out an operation for the operator. Raises ``FaceError``."""
-        actor = Actor(self.signed_in.operator, self.call.client_host, self.call.request_id)
-        return perform(self.services, actor, operation, given)
+        return perform(self.services, self.actor, operation, given)
 
     def read(self, operation: AdminOperation[Given, Answer]) -> Given:
         """What the path and the query of a page give an operation of GET. Raises
@@ -102,6 +111,11 @@ class View:
         return operator.role.permits(operation.role) and (
             operator.sees_faces or not operation.shows_faces
         )
+
+    def home(self, wanted: str) -> str:
+        """Where a browser goes that asks for ``wanted``: nowhere but into the console."""
+        encoded = quote(wanted, safe=_URL_SYNTAX)
+        return encoded if _INSIDE.fullmatch(encoded) else ROOT
 
     def redirect(self, path: str, notice: str = "", **query: object) -> Reply:
         """Answer a form: the browser goes to ``path``, which shows ``notice``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.console.page import Page
 from api_shim.console.pages import (
+    account,
     applications,
     audit,
     batches,
@@ -15,9 +16,11 @@ from api_shim.console.pages import (
     findings,
     gallery,
     jobs,
+    operators,
     overview,
     preferences,
     receipts,
+    sign_in,
     system,
     try_it,
 )
@@ -31,6 +34,9 @@ PAGES: tuple[Page, ...] = (
     *enrolment.PAGES,
     *face_search.PAGES,
     *receipts.PAGES,
+    *sign_in.PAGES,
+    *account.PAGES,
+    *operators.PAGES,
     *audit.PAGES,
     *try_it.PAGES,
     *findings.PAGES,

@@ -6,11 +6,12 @@ import mimetypes
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import quote
 
 from starlette.types import Receive
 
-from api_shim.admin.operation import AdminServices
-from api_shim.admin.sessions import check_csrf_token, find_session
+from api_shim.admin.operation import AdminServices, record_refusal
+from api_shim.admin.sessions import check_change, check_same_site, find_session
 from api_shim.asgi import note_failure
 from api_shim.console.page import Page, View
 from api_shim.console.registry import PAGES
@@ -20,7 +21,7 @@ from api_shim.parsing import read_form
 from api_shim.requests import Call, Reply
 from api_shim.resource import Resource, error_status
 from api_shim.thread_pools import in_thread
-from pipeline.errors import FaceError, NotFound, NotPermitted
+from pipeline.errors import FaceError, NotFound, NotPermitted, RequestRefused
 
 SIGN_IN = "/console/sign-in"
 
@@ -70,7 +71,7 @@ def show(services: AdminServices, page: Page, call: Call) -> Reply:
     """The page's reply; errors are pages, too."""
     view = View(call, services, None)
     try:
-        view = replace(view, session=find_session(call, services.service.operators))
+        view = replace(view, session=find_session(call, services.service))
         return _answer(view, page)
     except Exception as error:  # noqa: BLE001  # the one place where errors become pages
         return _error_page(view, error)
@@ -94,16 +95,28 @@ def _answer(view: View, page: Page) -> Reply:
     """Raises ``FaceError``."""
     is_form = view.call.method == "POST"
     if view.session is None and not page.public:
-        return view.redirect(SIGN_IN, to="" if is_form else view.call.path)
-    if view.session is not None and not view.session.operator.role.permits(page.role):
-        raise NotPermitted
+        return view.redirect(SIGN_IN, to="" if is_form else _address(view.call))
     if is_form:
         view = _with_form(view)
+    try:
+        if is_form and view.session is None:
+            check_same_site(view.call)
+        elif is_form:
+            check_change(view.signed_in, view.call, view.fields.get(CSRF_FIELD, ""))
+        if view.session is not None and not view.session.operator.role.permits(page.role):
+            raise NotPermitted(f"this takes the role {page.role.value}")
+    except RequestRefused as error:
         if view.session is not None:
-            check_csrf_token(view.session, view.fields.get(CSRF_FIELD, ""))
+            record_refusal(view.services, view.actor, "console.page", view.call.path, error)
+        raise
     function = page.post if is_form else page.get
     assert function is not None
     return function(view)
+
+
+def _address(call: Call) -> str:
+    """Where to come back to: path and query, as they stand in a link."""
+    return quote(call.path) + (f"?{call.query}" if call.query else "")
 
 
 def _with_form(view: View) -> View:

@@ -45,6 +45,9 @@ COMMANDS = {
     "index": ("index", "app"),
     "jobs": ("jobs", "app"),
     "models": ("models", "app"),
+    "operators": ("operators", "app"),
+    "audit": ("audit", "audit"),
+    "console-link": ("operators", "console_link"),
     "secrets": ("secrets", "app"),
     "webhooks": ("webhooks", "app"),
 }
@@ -99,6 +102,7 @@ ADVICE: dict[type[FaceError], str] = {
     errors.CredentialNotFound: "`faceline apps list` shows the ids",
     errors.JobNotFound: "`faceline jobs list` shows the ids",
     errors.BatchNotFound: "`faceline batches list` shows the ids",
+    errors.OperatorNotFound: "`faceline operators list` shows the names",
     errors.WebhookNotFound: "`faceline webhooks list` shows the numbers",
     errors.DeliveryNotFound: "`faceline webhooks deliveries APP` shows the ids",
     errors.ProviderUnavailable: "check FACELINE_PROVIDERS",

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import print_line
+from infra.cli.database import Stores
+from infra.cli.operators import console_lines
 from infra.cli.stop_signals import StopRequest
 from infra.local.stack import LocalStack
 from pipeline.config.settings import load_settings
@@ -49,6 +51,9 @@ def up(
 
 def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> None:
     """Supervises the stack while the demonstration runs as a client."""
+    url = stack.url + stack.settings.root_path.rstrip("/")
+    for line in console_lines(Stores(stack.settings), url):
+        print_line(line)
     if not demo:
         print_line(f"Serving at {stack.url} . Ctrl-C stops everything.")
         stack.supervisor.watch(stop.requested.is_set, IDLE_S)

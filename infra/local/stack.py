@@ -117,7 +117,7 @@ class LocalStack:
         if "shim" in self._processes:
             port = port or free_port()
             require_free(self.settings.host, port)
-            self.url = f"http://{_reachable(self.settings.host)}:{port}"
+            self.url = f"http://{reachable(self.settings.host)}:{port}"
         redis = prepare_redis(self._data.redis)
         self.log("redis").parent.mkdir(exist_ok=True)
         argv = [str(redis.program), str(redis.config)]
@@ -298,7 +298,7 @@ def shim_answers(url: str) -> bool:
         return False
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """The address at which this machine reaches a server that listens on ``host``."""
     if host in ("", "0.0.0.0", "::"):  # noqa: S104
         return "127.0.0.1"

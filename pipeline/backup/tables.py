@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Column, Connection, Table, column, func, insert, select, table, text
+from sqlalchemy import Column, Connection, Table, column, func, insert, select, table, text, true
 from sqlalchemy.exc import DBAPIError
 
 from pipeline.backup.manifest import BlobRef, TableCopy
-from pipeline.database.schema import METADATA, data_keys
+from pipeline.database.schema import METADATA, data_keys, operator_sessions
 from pipeline.encryption.data_keys import KeyState
 from pipeline.errors import BackupUnusable
 
 # Made anew by the service, of no use elsewhere, or about what the copy does not hold: the index
 # reads a gallery without snapshots from the database.
-LEFT_OUT = frozenset({"changes", "snapshots", "discarded", "index_positions", "processes"})
+# A restored sign-in link would work again.
+LEFT_OUT = frozenset(
+    {"changes", "snapshots", "discarded", "index_positions", "processes", "sign_in_links"}
+)
+
+_COPIED_ROWS = {operator_sessions: operator_sessions.c.program.is_not(None)}
+"""The rows that are copied of some tables: people sign in again, programs cannot."""
 
 # Rows read at a time, and inserted at a time.
 READ_ROWS = 500
@@ -47,9 +53,8 @@ def read_table(connection: Connection, source: Table) -> Iterator[tuple[Any, ...
     """The rows of a table in order of its key. Data keys are left out: they are kept apart, and
     the rows say that there was one."""
     key = list(source.primary_key)
-    found = connection.execute(
-        select(source).order_by(*key), execution_options={"yield_per": READ_ROWS}
-    )
+    rows = select(source).where(_COPIED_ROWS.get(source, true())).order_by(*key)
+    found = connection.execute(rows, execution_options={"yield_per": READ_ROWS})
     for row in found:
         yield _without_key(row) if source is data_keys else tuple(row)
 

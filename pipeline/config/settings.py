@@ -303,6 +303,8 @@ class Settings(BaseSettings):
     """Port that the shim listens on."""
     console: bool = True
     """Serve the console at `/console` and the operators' API at `/admin`."""
+    audit_retention_d: float = Field(1095.0, gt=0)
+    """Days for which entries of the audit log are kept."""
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~%!$&'()*+;=:@-]+)*/?$")
     """Path under which a proxy shows the service, such as `/face`; it begins every link. Whether
     the proxy removes it from requests does not matter."""

@@ -19,13 +19,14 @@ from pipeline.database.schema import (
     credentials,
     data_keys,
     former_secrets,
+    operators,
     peppers,
     signing_keys,
     webhooks,
 )
 from pipeline.encryption.data_keys import data_key_owner
 from pipeline.encryption.key_fingerprints import PEPPER_OWNER
-from pipeline.encryption.vault import Vault, webhook_secret_owner
+from pipeline.encryption.vault import Vault, codes_secret_owner, webhook_secret_owner
 
 SIGNING_KEY_OWNER = "signing key"
 
@@ -58,6 +59,12 @@ _ENCRYPTED_COLUMNS = (
         .join(credentials, credentials.c.id == former_secrets.c.credential_id)
         .where(credentials.c.readable),
         str,
+    ),
+    _EncryptedColumn(
+        "secrets of one-time codes", operators.c.id, operators.c.totp_secret,
+        select(operators.c.id, operators.c.totp_secret, operators.c.id.label("owner"))
+        .where(operators.c.totp_secret.is_not(None)),
+        codes_secret_owner,
     ),
     _EncryptedColumn(
         "data keys", data_keys.c.tenant_id, data_keys.c.wrapped,

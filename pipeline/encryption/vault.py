@@ -77,6 +77,10 @@ class Vault:
         """The ids (hex) of the known keys, the current one first."""
         return [key_id.hex() for key_id in self._current_ciphers()]
 
+    def derived_keys(self, purpose: bytes) -> list[bytes]:
+        """A key (32 bytes) for one purpose of each known master key, the current one last."""
+        return [derive_key(key, purpose) for key in reversed(self._ring.keys())]
+
     def _current_ciphers(self) -> dict[bytes, AESGCM]:
         """The ciphers of the known keys by id, which reveals nothing about its key; the
         current one first."""
@@ -95,6 +99,11 @@ class Vault:
 def webhook_secret_owner(webhook_id: int) -> str:
     """The owner that the secrets of a webhook are bound to."""
     return f"secret of webhook {webhook_id}"
+
+
+def codes_secret_owner(operator_id: int) -> str:
+    """The owner that an operator's secret of one-time codes is bound to."""
+    return f"one-time codes of operator {operator_id}"
 
 
 def open_vault(settings: Settings) -> Vault:

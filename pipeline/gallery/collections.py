@@ -84,6 +84,12 @@ class CollectionStore:
         )
         return [(collection_from_row(row), row.size) for row in read_rows(self.engine, query)]
 
+    def uncounted(self, tenant_id: int) -> list[Collection]:
+        """Every collection, oldest first."""
+        query = SELECT_COLLECTIONS.where(collections.c.tenant_id == tenant_id)
+        rows = read_rows(self.engine, query.order_by(collections.c.id))
+        return [collection_from_row(row) for row in rows]
+
     def get(self, tenant_id: int, key: str) -> Collection:
         """Raises ``CollectionNotFound``."""
         return self.resolve(tenant_id, [key])[0]

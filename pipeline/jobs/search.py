@@ -59,8 +59,8 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """What a list shows of a job. Times are epoch seconds; ``dialect`` is empty for the jobs of a
-    batch."""
+    """What a list shows of a job. Times are epoch seconds; ``dialect`` is empty for the jobs of
+    batches and of operators."""
 
     seq: int
     id: str

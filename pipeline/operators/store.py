@@ -1,102 +1,136 @@
-"""Accounts of operators and their sessions."""
+"""The accounts of operators."""
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import fields
+from typing import Any
 
-from sqlalchemy import Engine, Row, delete, insert, select, update
+from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from pipeline.database.clock import Clock, database_clock
-from pipeline.database.engine import change_rows, read_row, read_rows, writing
-from pipeline.database.schema import operator_sessions, operators
-from pipeline.encryption.hashing import digest
-from pipeline.errors import OperatorNotFound
-from pipeline.operators.model import Operator, OperatorRole, Session
+from pipeline.database.engine import read_row, read_rows, writing
+from pipeline.database.schema import operator_sessions, operators, sign_in_links
+from pipeline.errors import LastAdministrator, OperatorExists, OperatorNotFound
+from pipeline.operators.model import Operator, OperatorRole, check_name
 
-_OPERATOR = [operators.c[each.name] for each in fields(Operator)]
+_COMPUTED = {
+    "has_password": operators.c.password.is_not(None),
+    "has_codes": operators.c.totp_secret.is_not(None),
+    "is_external": operators.c.identity.is_not(None),
+}
 
-TOKEN_BYTES = 32
+OPERATOR_COLUMNS = [
+    _COMPUTED[each.name].label(each.name) if each.name in _COMPUTED else operators.c[each.name]
+    for each in fields(Operator)
+]
+"""What ``read_operator`` makes an operator of."""
 
-# Seconds that a session lasts, whatever happens in it.
-SESSION_S = 12 * 3600.0
+_ADMINISTRATORS = (
+    select(operators.c.id)
+    .where(operators.c.role == OperatorRole.ADMINISTRATOR.value)
+    .where(operators.c.disabled_at.is_(None))
+    .order_by(operators.c.id)
+)
 
 
 class OperatorStore:
     """The accounts of one deployment. ``clock`` gives epoch seconds; None: the database's. All
-    methods raise ``DatabaseUnavailable``."""
+    methods raise ``DatabaseUnavailable``; those that take a name ``OperatorNotFound``."""
 
     def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
         self._engine = engine
         self._clock = database_clock(engine, clock)
 
-    def create(self, name: str, role: OperatorRole, *, sees_faces: bool) -> Operator:
-        """A new account, which cannot sign in by itself yet."""
+    def create(
+        self, name: str, role: OperatorRole, *, sees_faces: bool, identity: str | None = None
+    ) -> Operator:
+        """A new account. Without ``identity``, that of an identity provider, it signs in by a
+        link at first. Raises ``InvalidParameter``, ``OperatorExists``."""
         row = {
-            "name": name, "role": role.value, "sees_faces": sees_faces,
-            "created_at": self._clock(),
+            "name": check_name(name), "role": role.value, "sees_faces": sees_faces,
+            "identity": identity, "created_at": self._clock(),
         }
-        with writing(self._engine, durable=True) as connection:
-            made = connection.execute(insert(operators).values(row).returning(*_OPERATOR)).one()
-        return _operator(made)
+        try:
+            with writing(self._engine, durable=True) as connection:
+                connection.execute(insert(operators).values(row))
+                return _one(connection, name)
+        except IntegrityError as error:
+            raise OperatorExists from error
 
     def all(self) -> list[Operator]:
         """Every account, oldest first."""
-        query = select(*_OPERATOR).order_by(operators.c.id)
-        return [_operator(row) for row in read_rows(self._engine, query)]
+        query = select(*OPERATOR_COLUMNS).order_by(operators.c.id)
+        return [read_operator(row) for row in read_rows(self._engine, query)]
 
     def find(self, name: str) -> Operator | None:
-        row = read_row(self._engine, select(*_OPERATOR).where(operators.c.name == name))
-        return _operator(row) if row else None
+        row = read_row(self._engine, select(*OPERATOR_COLUMNS).where(operators.c.name == name))
+        return read_operator(row) if row else None
 
-    def set_disabled(self, operator_id: int, *, disabled: bool) -> None:
-        """Shut an account out at once, with its sessions, or let it in again. Raises
-        ``OperatorNotFound``."""
-        change = update(operators).where(operators.c.id == operator_id)
-        values = {"disabled_at": self._clock() if disabled else None}
+    def by_name(self, name: str) -> Operator:
+        found = self.find(name)
+        if found is None:
+            raise OperatorNotFound
+        return found
+
+    def change(
+        self, name: str, *, role: OperatorRole | None = None, sees_faces: bool | None = None,
+        disabled: bool | None = None,
+    ) -> Operator:
+        """Change what is given; it counts from the account's next request on. Disabling ends its
+        sessions, the tokens of its programs and its links. Raises ``LastAdministrator``."""
+        values: dict[str, Any] = {}
+        if role is not None:
+            values["role"] = role.value
+        if sees_faces is not None:
+            values["sees_faces"] = sees_faces
+        if disabled is not None:
+            values["disabled_at"] = self._clock() if disabled else None
+        if not values:
+            return self.by_name(name)
         with writing(self._engine, durable=True) as connection:
-            if connection.execute(change.values(**values)).rowcount != 1:
-                raise OperatorNotFound
+            # Changes that take an administrator away wait for each other.
+            connection.execute(_ADMINISTRATORS.with_for_update()).all()
+            changed = self._update(connection, name, **values)
+            if connection.execute(_ADMINISTRATORS.limit(1)).first() is None:
+                raise LastAdministrator
             if disabled:
-                connection.execute(
-                    delete(operator_sessions)
-                    .where(operator_sessions.c.operator_id == operator_id)
-                )
+                end_sign_ins(connection, changed.id, programs=True)
+        return changed
 
-    def open_session(self, operator_id: int) -> str:
-        """The token of a new session: 256 random bits, of which only a digest is kept."""
-        token, now = secrets.token_urlsafe(TOKEN_BYTES), self._clock()
-        row = {
-            "id": digest(token), "operator_id": operator_id, "created_at": now, "seen_at": now,
-            "expires_at": now + SESSION_S,
-        }
-        with writing(self._engine) as connection:
-            connection.execute(insert(operator_sessions).values(row))
-        return token
+    def reset(self, name: str) -> Operator:
+        """Forget an account's password and one-time codes, and end its sessions and links."""
+        with writing(self._engine, durable=True) as connection:
+            changed = self._update(
+                connection, name, password=None, totp_secret=None, totp_step=None, failures=0,
+                locked_until=0.0,
+            )
+            end_sign_ins(connection, changed.id, programs=False)
+        return changed
 
-    def find_session(self, token: str) -> Session | None:
-        """The session of a token, unless it has ended or its operator is disabled."""
-        query = (
-            select(*_OPERATOR)
-            .join(operator_sessions, operator_sessions.c.operator_id == operators.c.id)
-            .where(operator_sessions.c.id == digest(token))
-            .where(operator_sessions.c.expires_at > self._clock())
-            .where(operators.c.disabled_at.is_(None))
-        )
-        row = read_row(self._engine, query)
-        return Session(_operator(row), csrf_token(token)) if row else None
-
-    def end_session(self, token: str) -> None:
-        change = delete(operator_sessions).where(operator_sessions.c.id == digest(token))
-        change_rows(self._engine, change, durable=True)
+    def _update(self, connection: Connection, name: str, **values: Any) -> Operator:
+        change = update(operators).where(operators.c.name == name).values(**values)
+        if connection.execute(change).rowcount != 1:
+            raise OperatorNotFound
+        return _one(connection, name)
 
 
-def csrf_token(session_token: str) -> str:
-    """What the forms of a session carry: it follows from the session's token, which it does not
-    reveal."""
-    return digest("csrf", session_token)
+def _one(connection: Connection, name: str) -> Operator:
+    query = select(*OPERATOR_COLUMNS).where(operators.c.name == name)
+    return read_operator(connection.execute(query).one())
 
 
-def _operator(row: Row[*tuple[object, ...]]) -> Operator:
-    values = row._mapping
-    return Operator(**{**values, "role": OperatorRole(values["role"])})
+def end_sign_ins(connection: Connection, operator_id: int, *, programs: bool) -> None:
+    """End an account's sessions and links, with ``programs`` also the tokens of its programs."""
+    ended = delete(operator_sessions).where(operator_sessions.c.operator_id == operator_id)
+    if not programs:
+        ended = ended.where(operator_sessions.c.program.is_(None))
+    connection.execute(ended)
+    connection.execute(delete(sign_in_links).where(sign_in_links.c.operator_id == operator_id))
+
+
+def read_operator(row: Row[*tuple[Any, ...]]) -> Operator:
+    """The operator of a row with ``OPERATOR_COLUMNS``."""
+    values = {name: row._mapping[name] for name in Operator.__dataclass_fields__}
+    computed = {name: bool(values[name]) for name in _COMPUTED}
+    return Operator(**{**values, **computed, "role": OperatorRole(values["role"])})

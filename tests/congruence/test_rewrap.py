@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import threading
 
+import pyotp
 import pytest
 from sqlalchemy import Engine, select, update
 
 from pipeline.accounts.kinds import API_KEY, NUMBER_AND_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
+from pipeline.database.clock import database_time
 from pipeline.database.engine import reading, writing
 from pipeline.database.schema import credentials, webhooks
 from pipeline.deletions.signing import signing_key
@@ -18,6 +20,10 @@ from pipeline.encryption.keyring import KEY_BYTES, FixedKeys
 from pipeline.encryption.rewrap import PAGE_ROWS, count_by_key, rewrap_all
 from pipeline.encryption.vault import Vault, webhook_secret_owner
 from pipeline.errors import ConfigurationError
+from pipeline.operators.model import OperatorRole
+from pipeline.operators.passwords import STEP_S, new_secret
+from pipeline.operators.sign_in import SignIn
+from pipeline.operators.store import OperatorStore
 from pipeline.webhooks.store import WebhookStore
 
 OLD, NEW = os.urandom(KEY_BYTES), os.urandom(KEY_BYTES)
@@ -41,9 +47,13 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
     assert data_key is not None
     hidden = data_key.encrypt(b"data", "label")
     signing = signing_key(engine, Vault(OLD))
+    operator = OperatorStore(engine).create("ada", OperatorRole.VIEWER, sees_faces=False)
+    codes, start = new_secret(), database_time(engine)
+    now = pyotp.TOTP(codes).at(int(start))
+    SignIn(engine, Vault(OLD), lambda: start).start_codes(operator, "", codes, now)
     both = Vault(FixedKeys(NEW, OLD))
 
-    assert rewrap_all(engine, both) == 7
+    assert rewrap_all(engine, both) == 8
 
     counts = count_by_key(engine, both)
     assert {name: set(found) for name, found in counts.items()} == {
@@ -51,7 +61,7 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
         for name in (
             "secrets of applications", "former secrets", "data keys", "pepper",
             "secrets of webhooks", "former secrets of webhooks",
-            "signing key",
+            "signing key", "secrets of one-time codes",
         )
     }
     with reading(engine) as connection:
@@ -59,6 +69,10 @@ def test_everything_moves_to_the_new_key(old: TenantStore, engine: Engine) -> No
     owner = webhook_secret_owner(hook.id)
     kept = [Vault(NEW).decrypt_text(each, owner) for each in (row.secret, row.former_secret)]
     assert kept == [second, first]
+    later = start + STEP_S
+    SignIn(engine, Vault(NEW), lambda: later).check_code(
+        operator.id, pyotp.TOTP(codes).at(int(later))
+    )
     assert rewrap_all(engine, both) == 0
     only = TenantStore(engine, Vault(NEW))
     found = only.credentials.signing(signed.public_id)

@@ -27,10 +27,12 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from api_shim.admin.sessions import CSRF_HEADER, SESSION_COOKIE
+from api_shim.admin.sessions import CSRF_HEADER, SESSION_COOKIE, sign_token
 from api_shim.console.page import LANGUAGE_COOKIE, THEME_COOKIE
+from pipeline.encryption.vault import open_vault
 from pipeline.operators.model import OperatorRole
-from pipeline.operators.store import OperatorStore, csrf_token
+from pipeline.operators.sessions import SessionStore, csrf_token
+from pipeline.operators.store import OperatorStore
 from tests.programs import find_chromium
 from tests.stack import Stack
 from tests.waiting import TIMEOUT_S
@@ -42,14 +44,15 @@ PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 class ConsoleClient(requests.Session):
-    """A browser without scripts, signed in as an operator."""
+    """A browser without scripts, signed in by a session's token."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, stack: Stack, token: str) -> None:
         super().__init__()
-        self.url = url
+        self.url = stack.url
+        self.token = token
         self.csrf = csrf_token(token)
         self.headers[CSRF_HEADER] = self.csrf
-        self.cookies.set(SESSION_COOKIE, token)
+        self.cookies.set(SESSION_COOKIE, sign_token(open_vault(stack.settings), token))
 
     def request(self, method: Any, url: Any, *rest: Any, **options: Any) -> requests.Response:
         """Paths are those of the service; redirects are not followed."""
@@ -73,7 +76,7 @@ def sign_in(
     operators = OperatorStore(stack.cluster.engine)
     name = f"{role.value}{'' if sees_faces else ' without faces'}"
     operator = operators.find(name) or operators.create(name, role, sees_faces=sees_faces)
-    return ConsoleClient(stack.url, operators.open_session(operator.id))
+    return ConsoleClient(stack, SessionStore(stack.cluster.engine).open(operator.id))
 
 
 @pytest.fixture
@@ -143,8 +146,10 @@ def visit(browser: Browser, stack: Stack) -> Iterator[Visit]:
         context.set_default_timeout(TIMEOUT_S * 1000)
         contexts.append(context)
         cookies = {
-            SESSION_COOKIE: operators.open_session(operator.id), LANGUAGE_COOKIE: shape.language,
-            THEME_COOKIE: shape.theme,
+            SESSION_COOKIE: sign_token(
+                open_vault(stack.settings), SessionStore(stack.cluster.engine).open(operator.id)
+            ),
+            LANGUAGE_COOKIE: shape.language, THEME_COOKIE: shape.theme,
         }
         context.add_cookies(
             [{"name": name, "value": value, "url": stack.url} for name, value in cookies.items()]

@@ -298,6 +298,9 @@ def test_photos_are_enrolled_each_by_a_job_of_its_own(
     assert "data-every" in console.get("/console/gallery/enrol", params=at).text
     # No client sees an operator's job, and no webhook tells of it.
     assert {each.dialect for each in accepted} == {""}
+    assert console.get(f"/admin/jobs/{job_ids[0]}").json()["can_cancel"] is True
+    assert console.post(f"/admin/jobs/{job_ids[0]}/cancel").status_code == 200
+    assert console.get("/admin/gallery/enrolments", params=at).json()["unfinished"] == 1
 
 
 def test_an_operator_meets_no_limit_of_the_application(

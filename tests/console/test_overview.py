@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from api_shim.admin.sessions import SESSION_COOKIE
 from pipeline.errors import JobCrashed
 from pipeline.jobs.model import Job, NewJob
 from pipeline.operations import Stage
-from pipeline.operators.store import OperatorStore
+from pipeline.operators.sessions import SessionStore
 from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
 from tests.console.test_jobs import HOSTILE, fail, submit
 from tests.databases import ONE_DATABASE
@@ -133,9 +132,7 @@ def test_the_stream_ends_with_its_session(idle_stack: Stack) -> None:
     with open_stream(console) as answer:
         lines = lines_of(answer)
         next_event(lines)
-        OperatorStore(idle_stack.cluster.engine).end_session(
-            str(console.cookies.get(SESSION_COOKIE))
-        )
+        SessionStore(idle_stack.cluster.engine).end(console.token)
         for _ in lines:
             pass
     assert open_stream(console).status_code == 401

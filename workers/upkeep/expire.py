@@ -17,6 +17,7 @@ from pipeline.gallery.used_clips import UsedClips
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.base import MediaStore
 from pipeline.metering.usage import DAY_S, UsageStore
+from pipeline.operators.audit import AuditLog
 from pipeline.storage_keys import HOUR_S, transient_hour, transient_prefix
 from pipeline.webhooks.store import PURGED, purge_deliveries
 
@@ -52,9 +53,11 @@ class Expiry:
             pass
 
     def expire_usage(self) -> None:
-        """Delete old usage counts, used clips and batches. Reads all usage counts."""
+        """Delete old usage counts, used clips, batches and entries of the audit log. Reads all
+        usage counts."""
         UsageStore(self.engine, self.clock).purge(self.settings.usage_retention_d)
         UsedClips(self.engine, self.clock).purge(self.settings.living_remember_d)
+        AuditLog(self.engine, self.clock).purge(self.settings.audit_retention_d * DAY_S)
         batches = BatchStore(self.engine, self.clock)
         while batches.expire(self.settings.batch_retention_d * DAY_S):
             pass

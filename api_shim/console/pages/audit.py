@@ -10,8 +10,9 @@ from pipeline.operators.model import OperatorRole
 
 
 def show(view: View) -> Reply:
-    found = view.perform(LIST_ENTRIES, view.read(LIST_ENTRIES))
-    return render(view, "audit.html", page=found)
+    given = view.read(LIST_ENTRIES)
+    found = view.perform(LIST_ENTRIES, given)
+    return render(view, "audit.html", page=found, given=given)
 
 
 PAGES = (Page("/console/audit", get=show, role=OperatorRole.ADMINISTRATOR),)

@@ -59,7 +59,7 @@ def gallery_page(view: View, template: str, application: str, **values: Any) -> 
 
 def collections_of(view: View, application: str) -> list[tuple[str, str]]:
     """The keys of an application's collections, each with what to call it."""
-    found = view.perform(LIST_COLLECTIONS, CollectionsQuery(application=application))
+    found = view.perform(LIST_COLLECTIONS, CollectionsQuery(application=application, counted=False))
     return [(each.key, each.name or each.key) for each in found.collections]
 
 

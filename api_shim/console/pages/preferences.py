@@ -21,7 +21,7 @@ def save(view: View) -> Reply:
     else:
         raise InvalidParameter("there is no such choice")
     back = view.fields.get("back", "")
-    reply = view.redirect(back if back.startswith("/console") else "/console")
+    reply = view.redirect(view.home(back))
     return Reply(
         reply.status, reply.body,
         headers={**reply.headers, "Set-Cookie": view.cookie(name, value, YEAR_S)},

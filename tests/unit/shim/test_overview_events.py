@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from api_shim.admin.operation import AdminServices
-from api_shim.admin.sessions import SESSION_COOKIE
+from api_shim.admin.sessions import SESSION_COOKIE, sign_token
 from api_shim.asgi import RequestIds
 from api_shim.console import events
 from api_shim.console.events import OverviewEvents
@@ -29,7 +29,7 @@ def test_streams_are_bounded_and_end_with_the_process(
     upgrade(service.engine)
     operators = OperatorStore(service.engine)
     operator = operators.create("ada", OperatorRole.VIEWER, sees_faces=False)
-    token = operators.open_session(operator.id)
+    token = sign_token(service.vault, service.sessions.open(operator.id))
     app = RequestIds(OverviewEvents(AdminServices(service, {})))
     scope = {
         "type": "http", "method": "GET", "path": events.EVENTS, "query_string": b"",

@@ -81,7 +81,7 @@ def show_error(services: AdminServices, call: Call, error: FaceError) -> Reply:
     """The page of an error that came before the page's own function."""
     view = View(call, services, None)
     with suppress(FaceError):
-        view = replace(view, session=find_session(call, services.service.operators))
+        view = replace(view, session=find_session(call, services.service))
     return _error_page(view, error)
 
 

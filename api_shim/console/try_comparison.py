@@ -31,7 +31,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ComparedFace:
     """A face of the first photo against those of the second."""
 
     face: JsonObject
@@ -47,7 +47,7 @@ class Comparison:
     files: list[str]
     titles: list[str]
     columns: list[JsonObject]
-    rows: list[Row]
+    rows: list[ComparedFace]
     rates: list[str]
     threshold: int
     measured: str
@@ -61,7 +61,7 @@ def comparison(
     first, second = result["pictures"]
     confidences, fmrs = result["confidences"], result["fmrs"]
     rows = [
-        Row(face, [_cell(texts, *pair) for pair in zip(scores, rates, strict=True)])
+        ComparedFace(face, [_cell(texts, *pair) for pair in zip(scores, rates, strict=True)])
         for face, scores, rates in zip(first["faces"], confidences, fmrs, strict=False)
     ]
     compared = len(confidences[0])

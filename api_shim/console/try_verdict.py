@@ -41,7 +41,7 @@ REASONS: dict[LivenessReason, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class TimelineCurve:
     """``points`` are those of an SVG polyline, a string for each stretch without a gap;
     ``index`` chooses the colour."""
 
@@ -55,7 +55,7 @@ class Panel:
     """Some curves over the same time."""
 
     title: str
-    curves: list[Curve]
+    curves: list[TimelineCurve]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def verdict(texts: Texts, result: JsonObject) -> VerdictWords:
         events=[_event(texts, one, times) for one in happenings],
         panels=[
             Panel(texts.gettext(title), [
-                Curve(texts.gettext(name), index, _stretches(timeline, value, length, low, high))
+                TimelineCurve(texts.gettext(name), index, _stretches(timeline, value, length, low, high))
                 for index, (name, value) in enumerate(curves)
             ])
             for title, low, high, curves in _PANELS

@@ -149,7 +149,7 @@ def show_usage(services: AdminServices, _actor: Actor, given: UsageQuery) -> Mon
     month = given.month or month_of(usage.today())
     return MonthUsage(month, [
         UsageItem(day=row.period, operation=row.operation, **row.counts.values())
-        for row in usage.report(usage.days(month), tenant.id)
+        for row in usage.report(usage.days(month, tenant.id), tenant.id)
     ])
 
 

@@ -13,6 +13,7 @@ from api_shim.readiness import Parts
 from api_shim.service import Service
 from pipeline.accounts.tenants import tenant_names
 from pipeline.calibration.table import load_table
+from pipeline.deployment.findings import Check, Verdict, check_disk, check_processes
 from pipeline.deployment.pack import find_pack
 from pipeline.deployment.processes import ProcessTable
 from pipeline.errors import ConfigurationError, PackError
@@ -114,7 +115,8 @@ class DataDisk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceOverview(msgspec.Struct, frozen=True, kw_only=True):
-    """The service at ``at`` (epoch seconds of the database's clock)."""
+    """The service at ``at`` (epoch seconds of the database's clock). ``findings`` are those of
+    ``faceline doctor`` that a running process can make, the worst first, without what is well."""
 
     at: float
     rates: JobRates
@@ -124,6 +126,7 @@ class ServiceOverview(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[PartHealth]
     pack: DeployedPack
     disk: DataDisk
+    findings: list[Check]
 
 
 def show_overview(services: AdminServices, _actor: Actor, _given: Nothing) -> ServiceOverview:
@@ -147,7 +150,7 @@ def look(service: Service, parts: Parts) -> ServiceOverview:
         at=service.jobs.now(), rates=_rates(service), errors=_errors(service),
         queues=_queues(service, processes), processes=processes,
         parts=[PartHealth(name, state.value) for name, state in parts.items()],
-        pack=_pack(service), disk=_disk(service),
+        pack=_pack(service), disk=_disk(service), findings=_findings(service),
     )
 
 
@@ -213,6 +216,14 @@ def _pack(service: Service) -> DeployedPack:
         name=info.name, calibrated=table is not None, licence=licence_notice(info),
         cannot_serve=list(unserved_operations(info)), problem="",
     )
+
+
+def _findings(service: Service) -> list[Check]:
+    checks = [
+        *check_processes(service.engine, service.settings), *check_disk(service.settings)
+    ]
+    bad = [each for each in checks if each.verdict is Verdict.BAD]
+    return bad + [each for each in checks if each.verdict is Verdict.NOTE]
 
 
 def _disk(service: Service) -> DataDisk:

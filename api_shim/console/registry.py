@@ -5,6 +5,9 @@ from __future__ import annotations
 from api_shim.console.page import Page
 from api_shim.console.pages import (
     account,
+    application_limits,
+    application_settings,
+    application_webhooks,
     applications,
     audit,
     batches,
@@ -41,6 +44,9 @@ PAGES: tuple[Page, ...] = (
     *try_it.PAGES,
     *findings.PAGES,
     *applications.PAGES,
+    *application_limits.PAGES,
+    *application_webhooks.PAGES,
+    *application_settings.PAGES,
     *batches.PAGES,
     *system.PAGES,
     *calibration.PAGES,

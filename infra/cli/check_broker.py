@@ -8,11 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from infra.cli.clocks import clock_check
-from infra.cli.findings import Check, Verdict, judged
 from infra.local.stack import running_stack
 from pipeline.config.described import variable
 from pipeline.config.settings import Settings
+from pipeline.deployment.findings import Check, Verdict, clock_check, judged
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 
 if TYPE_CHECKING:

@@ -4,13 +4,11 @@ and the processes that say in it that they run."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import Engine
 
-from infra.cli.clocks import clock_check
-from infra.cli.findings import Check, Verdict, judged
 from pipeline.config.described import variable
 from pipeline.config.settings import Settings
 from pipeline.database.clock import database_time
@@ -26,8 +24,8 @@ from pipeline.database.diagnosis import (
 from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
 from pipeline.database.write_probe import probe_room
+from pipeline.deployment.findings import Check, Verdict, check_processes, clock_check, judged
 from pipeline.deployment.pack import choose_pack, foreign_galleries, pinned_pack
-from pipeline.deployment.processes import ProcessTable, Role, RunningProcess
 from pipeline.encryption.key_check import check_master_key, has_master_key
 from pipeline.encryption.vault import open_vault
 from pipeline.errors import (
@@ -37,10 +35,6 @@ from pipeline.errors import (
     PackError,
     WrongMasterKey,
 )
-from pipeline.jobs.overview import JobOverview
-from pipeline.jobs.upkeep import JobUpkeep
-from pipeline.operations import FUSED_STAGES, Stage
-from pipeline.webhooks.store import live_webhooks
 
 
 def check_database(settings: Settings) -> Iterator[Check]:
@@ -95,7 +89,7 @@ def _check_engine(engine: Engine, settings: Settings) -> Iterator[Check]:
         return
     yield from _check_key(engine, settings)
     yield from _check_pack(engine, settings)
-    yield from _check_processes(engine, settings)
+    yield from check_processes(engine, settings)
 
 
 def _check_server(engine: Engine) -> Iterator[Check]:
@@ -173,116 +167,3 @@ def _check_pack(engine: Engine, settings: Settings) -> Iterator[Check]:
             "gallery", Verdict.BAD, f"the gallery of {tenant} has vectors of the pack {pack!r}",
             f"use that pack (`faceline models pin {pack}`), or enrol the gallery again",
         )
-
-
-# Processes -------------------------------------------------------------------------
-
-
-def _check_processes(engine: Engine, settings: Settings) -> Iterator[Check]:
-    known = ProcessTable(engine).all()
-    alive = [each for each in known if each.alive]
-    if not alive:
-        yield _nothing_runs(known)
-        return
-    for code, count in JobOverview(engine).paused_for().items():
-        yield Check(
-            "jobs", Verdict.BAD, f"{count} wait after the error {code!r}",
-            "`faceline jobs list` and the workers' logs say more; they are tried again",
-        )
-    waiting = set(JobUpkeep(engine).stages_with_waiting())
-    yield from _missing(alive, waiting, settings)
-    for each in alive:
-        if each.trouble:
-            yield Check("processes", Verdict.BAD, f"{_name(each)}: {each.trouble}")
-        yield from _other_clock(each)
-    yield from _differing(alive)
-    yield from _webhooks(engine, alive)
-
-
-def _nothing_runs(known: Sequence[RunningProcess]) -> Check:
-    advice = (
-        "start `faceline serve`, `faceline worker`, `faceline worker --stages index` and "
-        "`faceline upkeep`, or `faceline up`"
-    )
-    if not known:
-        return Check("processes", Verdict.NOTE, "none runs yet", advice)
-    last = min(known, key=lambda each: each.silent_s)
-    return Check(
-        "processes", Verdict.BAD,
-        f"none runs; the last one, {_name(last)}, was seen {last.silent_s:.0f} s ago", advice,
-    )
-
-
-def _missing(
-    alive: Sequence[RunningProcess], waiting: set[str], settings: Settings
-) -> Iterator[Check]:
-    """What no running process does. Stages that need not be served count when jobs wait."""
-    roles = {each.role for each in alive}
-    served = {stage for each in alive for stage in each.stages if not each.trouble}
-    needed: list[str] = [*FUSED_STAGES, Stage.INDEX]
-    needed += [Stage.FETCH] if settings.fetch_urls else []
-    needed += sorted(waiting - set(needed))
-    lacking = [str(stage) for stage in needed if stage not in served]
-    counted = ", ".join(
-        f"{sum(each.role is role for each in alive)} {role}" for role in Role if role in roles
-    )
-    yield judged(
-        "processes", not lacking, f"{counted} run" + (
-            f"; none serves {', '.join(lacking)}" if lacking else ""
-        ),
-        f"start `faceline worker --stages {','.join(lacking)}`; jobs wait meanwhile",
-    )
-    if Role.UPKEEP not in roles:
-        yield Check(
-            "processes", Verdict.BAD, "no upkeep runs",
-            "start `faceline upkeep`; lost jobs are not sent again, and nothing expires",
-        )
-    if Role.SHIM not in roles:
-        yield Check("processes", Verdict.NOTE, "no shim runs", "start `faceline serve`")
-
-
-def _other_clock(each: RunningProcess) -> Iterator[Check]:
-    check = clock_check(each.clock_offset, _name(each))
-    if check.verdict is not Verdict.GOOD:
-        yield check
-
-
-def _differing(alive: Sequence[RunningProcess]) -> Iterator[Check]:
-    packs = {each.pack_digest: each for each in alive if each.pack_digest}
-    if len(packs) > 1:
-        told = ", ".join(f"{each.pack!r} on {each.host}" for each in packs.values())
-        yield Check(
-            "processes", Verdict.BAD, f"they use {len(packs)} packs: {told}",
-            f"set {variable('pack')} to one pack, and install it on every host",
-        )
-    versions = {each.version: each for each in alive}
-    if len(versions) > 1:
-        told = ", ".join(f"{version} on {each.host}" for version, each in versions.items())
-        yield Check(
-            "processes", Verdict.NOTE, f"they are of {len(versions)} versions: {told}",
-            "finish the upgrade",
-        )
-
-
-def _webhooks(engine: Engine, alive: Sequence[RunningProcess]) -> Iterator[Check]:
-    """Whether webhooks are told, where there are any."""
-    live = live_webhooks(engine)
-    if not live:
-        return
-    failing = [each for each in live if each.failing_since is not None]
-    if not any(each.role is Role.WEBHOOKS for each in alive):
-        yield Check(
-            "webhooks", Verdict.BAD, f"{len(live)} wait, and no process sends",
-            "start `faceline webhooks send`; what has ended is told when it runs",
-        )
-    elif failing:
-        yield Check(
-            "webhooks", Verdict.NOTE, f"{len(failing)} of {len(live)} fail",
-            "`faceline webhooks list` shows which, `faceline webhooks deliveries APP` why",
-        )
-    else:
-        yield Check("webhooks", Verdict.GOOD, f"{len(live)} are told")
-
-
-def _name(each: RunningProcess) -> str:
-    return f"{each.role} {each.pid} on {each.host}"

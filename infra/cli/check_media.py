@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from infra.cli.clocks import clock_check
-from infra.cli.findings import Check, Verdict
 from pipeline.config.described import variable
 from pipeline.config.settings import Settings
+from pipeline.deployment.findings import Check, Verdict, clock_check
 from pipeline.errors import MediaUnavailable
 from pipeline.media.open import open_location, open_media
 

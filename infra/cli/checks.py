@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,12 +11,13 @@ from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
 from infra.cli.check_media import check_importing, check_journal, check_media
 from infra.cli.database import pack_here
-from infra.cli.findings import PATIENCE_S, Asked, Check, Verdict, judged, look
+from infra.cli.subjects import PATIENCE_S, Asked, look
 from infra.local.redis_server import find_redis_server
 from infra.local.stack import running_stack
 from pipeline.calibration.table import load_own_tables, load_table
 from pipeline.config.described import variable
 from pipeline.config.settings import Settings
+from pipeline.deployment.findings import Check, Verdict, check_disk, judged
 from pipeline.encryption.keyring import KeyFile, open_keyring
 from pipeline.encryption.vault import Vault
 from pipeline.fetching.open import open_fetcher
@@ -26,10 +26,6 @@ from pipeline.sessions.capabilities import unserved_operations
 from pipeline.sessions.catalogue import licence_notice
 from pipeline.sessions.checksums import verify
 from pipeline.stages import decode
-
-# Free space on the data directory's disk that counts as low: the uploads of one busy client
-# (10 per second, 50 kB, kept for two hours) take 3.6 GB.
-LOW_DISK_BYTES = 4_000_000_000
 
 ONE_OPENCV = (
     "keep the headless one: `pip uninstall -y opencv-python opencv-contrib-python && "
@@ -184,16 +180,4 @@ def check_fetching(settings: Settings) -> Iterator[Check]:
         f"pictures by URL from public addresses, ports {settings.fetch_ports}"
         + (f", and from {allowed}" if allowed else ""),
         "every application reaches these internal networks", Verdict.NOTE,
-    )
-
-
-def check_disk(settings: Settings) -> Iterator[Check]:
-    """Free space for the data directory."""
-    place = settings.data_dir.absolute()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    yield judged(
-        "disk", free >= LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free at {place}",
-        "free space, or point FACELINE_DATA_DIR at a larger disk", Verdict.NOTE,
     )

@@ -9,8 +9,8 @@ import typer
 from infra.cli.arguments import Json
 from infra.cli.checks import run_checks
 from infra.cli.console import out, print_json, print_notice
-from infra.cli.findings import Check, Verdict
 from pipeline.config.settings import load_settings
+from pipeline.deployment.findings import Check, Verdict
 
 MARKS = {
     Verdict.GOOD: ("ok", "green"),

@@ -6,20 +6,21 @@ rows: it looks at ``MOST_LOOKED_AT`` at most and says from where to go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Row,
     Select,
     func,
     literal,
     select,
     union_all,
 )
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from pipeline.database.engine import read_rows, read_values, reading
 from pipeline.database.schema import jobs
@@ -30,9 +31,6 @@ from pipeline.operations import Stage
 # Rows that one page looks at: some ten milliseconds.
 MOST_LOOKED_AT = 10_000
 
-# Rows read at a time while looking.
-PORTION = 1000
-
 WAITING_STATES = (JobState.QUEUED, JobState.RUNNING)
 
 ERROR_STATES = (JobState.FAILED, JobState.CANCELLED)
@@ -41,6 +39,8 @@ ERROR_STATES = (JobState.FAILED, JobState.CANCELLED)
 _HAS_ERROR = jobs.c.error_code.is_not(None)
 
 _NEWEST = jobs.c.seq.desc()
+
+_ENDS = select(func.min(jobs.c.seq)), select(func.max(jobs.c.seq))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +111,18 @@ class JobSearch:
         if wanted.until is not None:
             end = first_at(connection, wanted.until)
             before = end if before is None else min(before, end)
-        found: list[int] = []
-        last: int | None = None
-        looked_at = 0
-        for row in _candidates(connection, wanted, first, before):
-            if len(found) == limit or looked_at == MOST_LOOKED_AT:
-                return found, last
-            last, looked_at = row.seq, looked_at + 1
-            if _fits(row, wanted):
-                found.append(row.seq)
-        return found, None
+        rows = _newest_within(wanted, first, before)
+        window = rows.limit(MOST_LOOKED_AT).subquery()
+        fits = _fits(window.c, wanted)
+        if not fits:
+            window = rows.limit(limit + 1).subquery()
+        query = select(window.c.seq).where(*fits).order_by(window.c.seq.desc()).limit(limit + 1)
+        found = list(connection.execute(query).scalars())
+        if len(found) > limit:
+            return found[:limit], found[limit - 1]
+        ends = select(func.count(), func.min(window.c.seq)).select_from(window)
+        looked_at, last = connection.execute(ends).one()
+        return found, int(last) if fits and looked_at == MOST_LOOKED_AT else None
 
     def count_since(self, moment: float) -> int:
         """How many jobs were accepted since then (epoch seconds)."""
@@ -151,8 +153,9 @@ def first_at(connection: Connection, moment: float) -> int:
     """The number of the first job that was accepted at ``moment`` (epoch seconds) or later; one
     above the last when there is none. Jobs are numbered in the order of their acceptance, so that
     this needs no index of times: some twenty look-ups."""
-    ends = connection.execute(select(func.min(jobs.c.seq), func.max(jobs.c.seq))).one()
-    low, high = int(ends[0] or 0), int(ends[1] or 0) + 1
+    # One query for both would go through the whole index on SQLite.
+    least, most = (connection.execute(query).scalar_one() or 0 for query in _ENDS)
+    low, high = int(least), int(most) + 1
     while low < high:
         middle = (low + high) // 2
         query = select(jobs.c.seq, jobs.c.created_at).where(jobs.c.seq >= middle)
@@ -164,42 +167,34 @@ def first_at(connection: Connection, moment: float) -> int:
     return low
 
 
-def _candidates(
-    connection: Connection, wanted: JobFilter, first: int | None, before: int | None
-) -> Iterator[Row[int, int, str, str, str | None]]:
-    """The rows among which those wanted are, newest first, read in portions as they are used.
-    The columns are those that a list filters by and that lie before the result in a row."""
-    while True:
-        portion = connection.execute(_portion(wanted, first, before)).all()
-        yield from portion
-        if len(portion) < PORTION:
-            return
-        before = portion[-1].seq
-
-
-def _portion(
+def _newest_within(
     wanted: JobFilter, first: int | None, before: int | None
 ) -> Select[int, int, str, str, str | None]:
-    """The query of one portion, by the index that leaves the fewest rows."""
+    """The jobs among which those wanted are, newest first, by the index that leaves the fewest.
+    The columns are those that a list filters by; ``code`` only by that index, as it lies behind
+    the result in a row."""
     within: list[ColumnElement[bool]] = []
     if first is not None:
         within.append(jobs.c.seq >= first)
     if before is not None:
         within.append(jobs.c.seq < before)
-    by_error = wanted.error_code is not None or wanted.state in ERROR_STATES
     if wanted.request_id is not None:
         within.append(jobs.c.request_id == wanted.request_id)
-    elif by_error:
+    elif _by_error(wanted):
         within.append(_HAS_ERROR)
     elif wanted.state in WAITING_STATES:
         within.append(jobs.c.seq.in_(_waiting(wanted.state, within)))
     elif wanted.tenant_id is not None:
         within.append(jobs.c.tenant_id == wanted.tenant_id)
-    code = jobs.c.error_code if by_error else literal(None)
+    code = jobs.c.error_code if _by_error(wanted) else literal(None)
     return (
         select(jobs.c.seq, jobs.c.tenant_id, jobs.c.operation, jobs.c.state, code.label("code"))
-        .where(*within).order_by(_NEWEST).limit(PORTION)
+        .where(*within).order_by(_NEWEST)
     )
+
+
+def _by_error(wanted: JobFilter) -> bool:
+    return wanted.error_code is not None or wanted.state in ERROR_STATES
 
 
 def _waiting(state: JobState, within: Sequence[ColumnElement[bool]]) -> Select[int]:
@@ -208,18 +203,20 @@ def _waiting(state: JobState, within: Sequence[ColumnElement[bool]]) -> Select[i
         select(
             select(jobs.c.seq)
             .where(jobs.c.state == state.value, jobs.c.stage == stage.value, *within)
-            .order_by(_NEWEST).limit(PORTION).subquery().c.seq
+            .order_by(_NEWEST).limit(MOST_LOOKED_AT).subquery().c.seq
         )
         for stage in Stage
     ]
-    both = union_all(*stages).subquery()
-    return select(both.c.seq).order_by(both.c.seq.desc()).limit(PORTION)
+    every = union_all(*stages).subquery()
+    return select(every.c.seq).order_by(every.c.seq.desc()).limit(MOST_LOOKED_AT)
 
 
-def _fits(row: Row[int, int, str, str, str | None], wanted: JobFilter) -> bool:
-    return (
-        wanted.state in (None, row.state)
-        and wanted.operation in (None, row.operation)
-        and wanted.tenant_id in (None, row.tenant_id)
-        and wanted.error_code in (None, row.code)
+def _fits(
+    row: ReadOnlyColumnCollection[str, Any], wanted: JobFilter
+) -> list[ColumnElement[bool]]:
+    """What a list filters by."""
+    pairs = (
+        (row.state, wanted.state), (row.operation, wanted.operation),
+        (row.tenant_id, wanted.tenant_id), (row.code, wanted.error_code),
     )
+    return [column == value for column, value in pairs if value is not None]

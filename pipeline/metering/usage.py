@@ -252,13 +252,15 @@ class UsageStore:
             for row in read_rows(self.engine, query)
         }
 
-    def days(self, month: str) -> list[str]:
-        """The days of a month (``YYYY-MM``) with any count."""
+    def days(self, month: str, tenant_id: int | None = None) -> list[str]:
+        """The days of a month (``YYYY-MM``) with any count, of one tenant or of all."""
         query = (
             select(usage.c.period).distinct()
             .where(usage.c.period.like(f"{month}-%"), usage.c.operation == ALL_OPERATIONS)
             .order_by(usage.c.period)
         )
+        if tenant_id is not None:
+            query = query.where(usage.c.tenant_id == tenant_id)
         return read_values(self.engine, query)
 
     def purge(self, kept_days: float) -> int:

@@ -73,7 +73,6 @@ def test_times_bound_the_acceptance(queue: Queue, clock: Clock) -> None:
 
 def test_a_page_looks_at_a_bounded_number(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "MOST_LOOKED_AT", 4)
-    monkeypatch.setattr(search, "PORTION", 2)
     rare = queue.add(operation="verify")
     for _ in range(9):
         queue.add()

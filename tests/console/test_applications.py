@@ -13,6 +13,11 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from api_shim.console.pages import applications
+from api_shim.console.pages.application_limits import MODES
+from api_shim.console.pages.application_webhooks import STATES, TOLD_OF
+from api_shim.console.texts import texts_of
+from api_shim.dialects.registry import app_settings, load_dialects
 from pipeline.accounts.kinds import API_KEY, NUMBER_AND_KEY
 from pipeline.accounts.model import Tenant
 from pipeline.errors import BadCredentials, TenantNotFound
@@ -27,6 +32,8 @@ HOSTILE = "<script>alert('ה')</script>\u202e\"😀"
 
 SECRET = re.compile('<code data-secret="([^"]+)">([^<]+)</code>')
 LINE = re.compile('<code id="curl-([a-e])">([^<]+)</code>')
+
+EXAMPLE = Tenant(1, "example", {}, disabled=False)
 
 KINDS = {f"kind-{kind}": "on" for kind in ("signed", "key", "number", "id_secret")}
 
@@ -305,3 +312,17 @@ def test_the_lines_for_curl_call_each_document(
         )
         answer = json.loads(done.stdout)
         assert good[letter](answer), (letter, answer)
+
+
+def texts_of_code() -> set[str]:
+    """The texts of the pages of applications that no template marks."""
+    found = {*applications.KINDS.values(), *MODES.values(), *TOLD_OF.values(), *STATES.values()}
+    found |= {each.about for each in app_settings().values()}
+    found |= {each.title for one in load_dialects() for each in one.samples(EXAMPLE)}
+    for page in Path("api_shim/console/pages").glob("application*.py"):
+        found |= set(re.findall(r'gettext\("([^"]+)"\)', page.read_text()))
+    return found | {"The application is disabled.", "The application is active again."}
+
+
+def test_the_texts_of_code_are_translated() -> None:
+    assert texts_of_code() - set(texts_of("zh").catalog) == set()

@@ -33,7 +33,6 @@ def test_people_come_are_found_and_go(
     page.set_default_timeout(WAIT_MS)
     check_page(page)
     page.locator("main a", has_text=application).click()
-    check_page(page)
     _make_a_collection(page)
     _enrol(page, [
         photos / "obama.jpg", photos / "biden.jpg", test_data / "bad" / "no_face.png",
@@ -68,7 +67,6 @@ def _make_a_collection(page: Page) -> None:
 def _enrol(page: Page, files: list[Path]) -> None:
     """Two are enrolled, two are refused and say why; the list grows without leaving the page."""
     _go(page, "/enrol")
-    check_page(page)
     page.locator('[name="photos"]').set_input_files(files)
     page.locator('[name="in-vip"]').check()
     page.locator("form[data-enrol] button").click()
@@ -92,7 +90,6 @@ def _enrol(page: Page, files: list[Path]) -> None:
 
 def _find(page: Page, photo: Path) -> None:
     _go(page, "/search")
-    check_page(page)
     page.locator('[name="photo"]').set_input_files(photo)
     page.locator('form[enctype] button').last.click()
     page.locator(".hits li").first.wait_for()

@@ -36,8 +36,11 @@ def test_it_shows_errors_and_queues(idle_stack: Stack) -> None:
     }
     assert [each["role"] for each in look["processes"]] == ["shim"]
     assert look["disk"]["free"] > 0
+    assert {"processes"} <= {each["name"] for each in look["findings"]}
+    assert any("no upkeep runs" in each["found"] for each in look["findings"])
     page = console.get("/console").text
     assert "overview-0001" in page
+    assert "no upkeep runs" in page
     assert "<script>alert" not in page
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from api_shim.job_waiters import JobWaiters
 from infra.cli.check_broker import check_broker
-from infra.cli.findings import Verdict
 from pipeline.config.settings import Settings
+from pipeline.deployment.findings import Verdict
 from pipeline.errors import BrokerUnavailable, ConfigurationError
 from pipeline.jobs.model import JobState
 from tests.authority import Authority

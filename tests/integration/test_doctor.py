@@ -13,9 +13,9 @@ import pytest
 
 from infra.cli.checks import check_opencv
 from infra.cli.database import open_database
-from infra.cli.findings import Verdict
 from pipeline.accounts.tenants import TenantStore
 from pipeline.config.settings import Settings, load_settings
+from pipeline.deployment.findings import Verdict
 from pipeline.deployment.pack import pin_pack
 from pipeline.encryption.vault import open_vault
 from pipeline.media.directory import DirectoryStore

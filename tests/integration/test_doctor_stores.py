@@ -23,14 +23,14 @@ from infra.cli import check_database as database_checks
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
 from infra.cli.check_media import check_journal, check_media
-from infra.cli.clocks import WRONG_S, clock_check
-from infra.cli.findings import Asked, Check, Verdict, look
+from infra.cli.subjects import Asked, look
 from pipeline.config.settings import Settings
 from pipeline.database.clock import NOTABLE_S
 from pipeline.database.diagnosis import file_system
 from pipeline.database.engine import open_engine, writing
 from pipeline.database.migrate import head, upgrade
 from pipeline.database.schema import processes, webhooks
+from pipeline.deployment.findings import WRONG_S, Check, Verdict, clock_check
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.encryption.key_check import establish_master_key
 from pipeline.encryption.vault import Vault, open_vault

@@ -41,7 +41,7 @@ def show_page(view: View, template: str, **values: Any) -> Reply:
     )
 
 
-def read_given(operation: AdminOperation[Given, Any], **values: object) -> Given:
+def read_given(operation: AdminOperation[Given, Any], /, **values: object) -> Given:
     """What a form gives an operation; fields left empty are as good as none. Raises
     ``InvalidParameter``."""
     sent = {name: each for name, each in values.items() if each not in (None, "")}

@@ -1,4 +1,4 @@
-"""What the checks of ``faceline doctor`` find, and running them beside each other."""
+"""Runs the checks of ``faceline doctor`` beside each other."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from pipeline.config.settings import Settings
+from pipeline.deployment.findings import Check, Verdict
 from pipeline.errors import FaceError
 
 # Seconds for which a subject that waits for another machine is awaited. With the start of the
@@ -16,31 +16,8 @@ from pipeline.errors import FaceError
 PATIENCE_S = 3.0
 
 
-class Verdict(StrEnum):
-    GOOD = "good"
-    NOTE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """The result of one check; ``advice`` says what to do."""
-
-    name: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
-
-
 Subject = Callable[[Settings], Iterator[Check]]
 """The checks of one subject. A ``FaceError`` becomes a failed check of it."""
-
-
-def judged(
-    name: str, passed: bool, found: str, advice: str, failed: Verdict = Verdict.BAD
-) -> Check:
-    """A check with ``advice`` for the case that it has not ``passed``."""
-    return Check(name, Verdict.GOOD, found) if passed else Check(name, failed, found, advice)
 
 
 def look(subject: Subject, name: str, settings: Settings) -> Iterator[Check]:

@@ -7,6 +7,7 @@ from pipeline.config.settings import Settings
 from pipeline.database.clock import database_time
 from pipeline.database.engine import open_engine
 from pipeline.deletions.receipts import note_positions
+from pipeline.index.states import StateNotes, states_of
 from pipeline.index.tenant_views import TenantViews
 from pipeline.periodic import Ticker
 
@@ -23,6 +24,7 @@ class IndexUpkeep:
         self._engine = open_engine(settings.sql_url, durable=False)
         self._views = views
         self._process_id = process_id
+        self._states = StateNotes(self._engine, process_id)
         self._ticker = Ticker("index_upkeep", settings.index_round_s, self.round, at_once=True)
 
     def start(self) -> None:
@@ -33,6 +35,7 @@ class IndexUpkeep:
         began = database_time(self._engine)
         self._views.maintain(readable_tenant_ids(self._engine))
         note_positions(self._engine, self._process_id, self._views.applied, began)
+        self._states.note(states_of(self._views))
 
     def close(self) -> None:
         self._ticker.close(STOP_S)

@@ -19,10 +19,12 @@ from api_shim.admin.enrolment import OPERATIONS as ENROLMENT
 from api_shim.admin.face_search import OPERATIONS as FACE_SEARCH
 from api_shim.admin.findings import OPERATIONS as FINDINGS
 from api_shim.admin.gallery import OPERATIONS as GALLERY
+from api_shim.admin.index import OPERATIONS as INDEX
 from api_shim.admin.jobs import OPERATIONS as JOBS
 from api_shim.admin.operation import AdminOperation
 from api_shim.admin.operators import OPERATIONS as OPERATORS
 from api_shim.admin.overview import OPERATIONS as OVERVIEW
+from api_shim.admin.packs import OPERATIONS as PACKS
 from api_shim.admin.receipts import OPERATIONS as RECEIPTS
 from api_shim.admin.system import OPERATIONS as SYSTEM
 from api_shim.admin.try_it import OPERATIONS as TRY_IT
@@ -40,6 +42,8 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *AUDIT,
     *CALIBRATION,
     *DOCUMENTATION,
+    *INDEX,
+    *PACKS,
     *SYSTEM,
     *BATCHES,
     *TRY_IT,

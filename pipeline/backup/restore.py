@@ -144,9 +144,9 @@ class RestoreRun:
                 rows = unpack_rows(self.place.get_blob(part))
                 insert_rows(connection, name, copy.columns, rows)
             self.report(f"Table {name}", number, len(manifest.tables))
-        write_sequences(connection, manifest.sequences, ID_GAP)
         if manifest.revision != head():
             upgrade_within(connection)
+        write_sequences(connection, manifest.sequences, ID_GAP)
         restore_keys_within(connection, self.vault, self.data_keys)
         now = self.clock()
         delete_again(connection, since, now)

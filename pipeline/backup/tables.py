@@ -23,9 +23,10 @@ from pipeline.errors import BackupUnusable
 # Made anew by the service, of no use elsewhere, or about what the copy does not hold: the index
 # reads a gallery without snapshots from the database.
 # A restored sign-in link would work again.
-LEFT_OUT = frozenset(
-    {"changes", "snapshots", "discarded", "index_positions", "processes", "sign_in_links"}
-)
+LEFT_OUT = frozenset({
+    "changes", "snapshots", "discarded", "index_positions", "index_states", "pack_tasks",
+    "processes", "sign_in_links",
+})
 
 _COPIED_ROWS = {operator_sessions: operator_sessions.c.program.is_not(None)}
 """The rows that are copied of some tables: people sign in again, programs cannot."""

@@ -541,6 +541,21 @@ index_positions = Table(
 )
 """How far index processes have followed the change logs of tenants with pending receipts."""
 
+index_states = Table(
+    "index_states",
+    METADATA,
+    # The id of an index process (``processes``).
+    Column("process_id", String(32), primary_key=True),
+    Column("tenant_id", BigInteger, **_KEY_PART),
+    # "flat", "codes", "hnsw"; empty for an empty gallery
+    Column("engine", String(16), nullable=False),
+    # The last change of the log that it has applied; labels; bytes in memory; repeated searches,
+    # and those of them that had found the nearest label.
+    *_required(BigInteger, "number", "faces", "size", "checked", "found"),
+    Column("noted_at", Float, nullable=False),
+)
+"""The galleries that index processes hold in memory, as they tell when something has changed."""
+
 # Batches -------------------------------------------------------------------------------
 
 batches = Table(
@@ -723,6 +738,23 @@ webhook_deliveries = Table(
     sqlite_autoincrement=True,
 )
 """The outbox: what webhooks are told, written in the transaction in which it happens."""
+
+pack_tasks = Table(
+    "pack_tasks",
+    METADATA,
+    # The machine whose pack it is.
+    Column("host", String(128), primary_key=True),
+    Column("pack", String(64), primary_key=True),
+    # "verify", "pull"; "running", "done", "failed"
+    *_required(String(16), "kind", "state"),
+    # The process that does it (``processes``).
+    Column("process_id", String(32), nullable=False),
+    # What it is at, the bytes done and all of it; in the end why it failed.
+    Column("detail", Text, nullable=False),
+    *_required(BigInteger, "done", "total"),
+    *_required(Float, "started_at", "updated_at"),
+)
+"""The last download or check of each model pack on each machine."""
 
 # Operators -----------------------------------------------------------------------------
 

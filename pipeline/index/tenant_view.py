@@ -79,6 +79,10 @@ class TenantView:
         self.canary = RecallCanary(self._options.canary_every)
 
     @property
+    def tenant_id(self) -> int:
+        return self._tenant_id
+
+    @property
     def engine(self) -> str:
         """The engine in use; empty for an empty gallery."""
         return self._index.engine if self._index is not None else ""

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
@@ -126,7 +127,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(browser: Browser, stack: Stack) -> Iterator[Visit]:
-    """Opens pages of the running service, signed in as an administrator who may see faces.
+    """Opens pages of the running service (``visiting``)."""
+    with visiting(browser, stack) as open_page:
+        yield open_page
+
+
+@contextmanager
+def visiting(browser: Browser, stack: Stack) -> Iterator[Visit]:
+    """Opens pages of a service, signed in as an administrator who may see faces.
 
     Each page's errors, and its requests to other origins, fail the test when it ends.
     """

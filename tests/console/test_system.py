@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 import pytest
+from playwright.sync_api import Browser
 
 from api_shim.documentation.library import all_pages, pictures
 from api_shim.documentation.rendering import render_page
 from pipeline.calibration.advice import advise
 from pipeline.calibration.table import load_table, save_table
 from pipeline.deployment.pack import agree_on_pack
+from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.console.conftest import (
+    SHAPES,
+    ConsoleClient,
+    Shape,
+    Visit,
+    check_page,
+    sign_in,
+    visiting,
+)
 from tests.databases import ONE_DATABASE
 from tests.stack import Stack
+from tests.unit.sessions_release import Behaviour, serve
+from tests.waiting import eventually
 
 
 def test_settings_say_where_they_come_from(console: ConsoleClient, idle_stack: Stack) -> None:
@@ -161,3 +176,91 @@ def test_an_application_has_its_own_curve(idle_stack: Stack, edge_models: Path) 
     )
     assert page.count('class="curve ') == 4
     assert "<script>alert" not in page
+
+
+# Packs and indexes ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pack_stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Stack]:
+    """A service with a models directory of its own, and an address without archives."""
+    models = tmp_path_factory.mktemp("models")
+    (models / "edge").symlink_to(edge_models / "edge")
+    folder = tmp_path_factory.mktemp("packs")
+    with (
+        serve(Behaviour(b"", statuses=[404] * 100)) as url,
+        Stack(folder, models, models_url=url) as stack,
+    ):
+        agree_on_pack(stack.settings, stack.cluster.engine)
+        yield stack.start_shim()
+
+
+def task_of(client: ConsoleClient, pack: str) -> dict[str, Any]:
+    return next(
+        (each for each in client.get("/admin/packs").json()["tasks"] if each["pack"] == pack), {}
+    )
+
+
+def test_packs_are_verified_and_pulled_in_the_background(pack_stack: Stack) -> None:
+    console = sign_in(pack_stack)
+    listed = console.get("/admin/packs").json()
+    edge = next(each for each in listed["installed"] if each["name"] == "edge")
+    assert edge["pinned"]
+    assert listed["pinned"]["digest"].startswith(edge["digest"])
+    assert "buffalo_l" in {each["name"] for each in listed["downloadable"]}
+    assert edge["licence"] in unescape(console.get("/console/system/packs").text)
+    begun = console.post("/admin/packs/edge/verify", json={})
+    assert begun.json()["state"] == "running"
+    eventually(lambda: task_of(console, "edge")["state"] == "done")
+    assert console.post("/admin/packs/buffalo_sc/pull", json={}).status_code == 200
+    eventually(lambda: task_of(console, "buffalo_sc")["state"] == "failed")
+    assert "404" in console.get("/console/system/packs").text
+    assert console.post("/admin/packs/nothing/verify", json={}).status_code >= 400
+    assert console.post("/admin/packs/edge/pull", json={}).status_code == 400
+    actions = [each.action for each in AuditLog(pack_stack.cluster.engine).page(limit=9)]
+    assert {"packs.verify", "packs.pull"} <= set(actions)
+
+
+def test_only_who_may_is_offered_and_does(pack_stack: Stack) -> None:
+    operator = sign_in(pack_stack, OperatorRole.OPERATOR)
+    page = operator.get("/console/system/packs").text
+    assert "/edge/verify" in page
+    assert "/pull" not in page
+    assert operator.submit("/console/system/packs/buffalo_l/pull").status_code == 403
+    viewer = sign_in(pack_stack, OperatorRole.VIEWER)
+    assert "/verify" not in viewer.get("/console/system/packs").text
+    assert viewer.post("/admin/packs/edge/verify", json={}).status_code == 403
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_packs_in_a_browser(browser: Browser, pack_stack: Stack, shape: Shape) -> None:
+    with visiting(browser, pack_stack) as visit:
+        page = visit("/console/system/packs", shape)
+        check_page(page)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.locator("#pack-edge button").click()
+        page.locator("#pack-edge .badge.good + time, #pack-edge .badge.bad + time").wait_for()
+        page.locator("#pack-buffalo_s button").click()
+        page.locator("#pack-buffalo_s .badge.bad").wait_for()
+        check_page(page)
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("shape", SHAPES[:2], ids=str)
+def test_the_index_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
+    console = sign_in(stack)
+
+    def loaded() -> bool:
+        found = console.get("/admin/index").json()
+        return bool(found["processes"]) and any(each["loaded"] for each in found["galleries"])
+
+    eventually(loaded)
+    check_page(visit("/console/system/index", shape))
+
+
+def test_without_an_index_process_the_page_says_so(console: ConsoleClient) -> None:
+    found = console.get("/admin/index", params={"limit": 1}).json()
+    assert found["processes"] == []
+    assert found["next"] is not None
+    page = console.get("/console/system/index").text
+    assert "No index process runs" in page

@@ -31,6 +31,7 @@ from pipeline.encryption.vault import open_vault
 from pipeline.errors import DatabaseUnavailable
 from pipeline.gallery.images import ImageStore
 from pipeline.gallery.trash import Trash
+from pipeline.index.states import forget_states
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
@@ -174,6 +175,7 @@ def _open(settings: Settings) -> Iterator[tuple[list[PeriodicTask], ClockWatch]]
             PeriodicTask("usage", expiry.expire_usage, SWEEP_EVERY_S),
             PeriodicTask("clocks", lambda: warn_of_media(media, engine), PURGE_EVERY_S),
             PeriodicTask("processes", ProcessTable(engine).forget_silent, EXPIRE_EVERY_S),
+            PeriodicTask("index_states", partial(forget_states, engine), EXPIRE_EVERY_S),
             PeriodicTask("images", ImageStore(engine, media).expire, EXPIRE_EVERY_S),
             PeriodicTask("journal", journal.write_pending, JOURNAL_EVERY_S),
             PeriodicTask("receipts", _receipts(settings, engine, media).round, RECEIPTS_EVERY_S),

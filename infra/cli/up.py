@@ -52,7 +52,7 @@ def up(
 def _serve(stack: LocalStack, stop: StopRequest, *, demo: bool, once: bool) -> None:
     """Supervises the stack while the demonstration runs as a client."""
     url = stack.url + stack.settings.root_path.rstrip("/")
-    for line in console_lines(Stores(stack.settings), url):
+    for line in () if once else console_lines(Stores(stack.settings), url):
         print_line(line)
     if not demo:
         print_line(f"Serving at {stack.url} . Ctrl-C stops everything.")

@@ -153,6 +153,11 @@ def test_another_application_sees_nothing_of_a_face(
         assert console.get(at, params={"application": other}).status_code == 404
         assert console.get(at, params={"application": "no such"}).status_code == 404
         assert console.get(at).status_code == 400
+    tried = AuditLog(gallery.engine).page(limit=10)
+    assert any(
+        (each.action, each.application, each.outcome)
+        == ("gallery.cutout", other, "face_not_found") for each in tried
+    )
     page = console.get(f"/console/gallery/faces/{face.id}", params={"application": other})
     assert page.status_code == 404
     assert "Ann" not in page.text
@@ -209,6 +214,9 @@ def test_a_face_is_renamed_and_moved(console: ConsoleClient, application: App) -
     assert console.submit("/console/gallery/collections/change", **changed).status_code == 400
     gone: Fields = {"application": name, "key": "vip", "do": "only"}
     assert console.submit("/console/gallery/collections/change", **gone).status_code == 303
+    emptied = console.submit("/console/gallery/collections/change", application=name,
+                             key="default", do="empty")
+    assert "/console/gallery/receipts" in emptied.headers["location"]
     assert [each.key for each, _ in gallery.groups.all(gallery.tenant)] == ["default"]
 
 

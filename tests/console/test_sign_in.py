@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from html import unescape
+from typing import Any
 
 import pyotp
 import requests
+from requests.adapters import HTTPAdapter
 
 from api_shim.admin.sessions import SESSION_COOKIE
 from pipeline.database.clock import database_time
@@ -24,12 +27,26 @@ from tests.waiting import TIMEOUT_S
 PASSWORD = "three short words"
 
 
-class Visitor(requests.Session):
-    """A browser without scripts that is not signed in."""
+_HOSTS = itertools.count()
 
-    def __init__(self, stack: Stack) -> None:
+
+class _From(HTTPAdapter):
+    def __init__(self, host: str) -> None:
+        self._host = host
+        super().__init__()
+
+    def init_poolmanager(self, *given: Any, **options: Any) -> None:
+        super().init_poolmanager(*given, source_address=(self._host, 0), **options)
+
+
+class Visitor(requests.Session):
+    """A browser without scripts that is not signed in, at an address of this machine."""
+
+    def __init__(self, stack: Stack, host: str = "") -> None:
         super().__init__()
         self.url = stack.url
+        # Attempts are bounded by address: tests do not use up each other's.
+        self.mount("http://", _From(host or f"127.0.1.{next(_HOSTS) % 250 + 1}"))
 
     def see(self, path: str) -> requests.Response:
         return self.get(self.url + path, timeout=TIMEOUT_S, allow_redirects=False)

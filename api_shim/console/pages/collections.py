@@ -14,7 +14,7 @@ from api_shim.admin.collections import (
     CollectionRemoval,
 )
 from api_shim.console.page import Page, View
-from api_shim.console.pages.gallery import ROOT, field, gallery_page
+from api_shim.console.pages.gallery import RECEIPTS, ROOT, field, gallery_page
 from api_shim.requests import Reply
 from pipeline.errors import InvalidParameter
 from pipeline.gallery.records import DEFAULT_SCORE
@@ -53,6 +53,9 @@ def change(view: View) -> Reply:
         view.perform(DELETE_COLLECTION, CollectionRemoval(
             application=application, collection=key, how=how
         ))
+        if what != "only":
+            notice = texts.gettext("Deleted. The receipt is the first of this list.")
+            return view.redirect(RECEIPTS, notice, application=application)
         notice = texts.gettext("Collection deleted.")
     else:
         raise InvalidParameter("there is no such change")

@@ -142,7 +142,9 @@ def verdict(texts: Texts, result: JsonObject) -> VerdictWords:
         events=[_event(texts, one, times) for one in happenings],
         panels=[
             Panel(texts.gettext(title), [
-                TimelineCurve(texts.gettext(name), index, _stretches(timeline, value, length, low, high))
+                TimelineCurve(
+                    texts.gettext(name), index, _stretches(timeline, value, length, low, high)
+                )
                 for index, (name, value) in enumerate(curves)
             ])
             for title, low, high, curves in _PANELS

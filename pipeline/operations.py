@@ -27,7 +27,10 @@ An error that a picture causes carries the picture's index as ``picture``. Every
 
 where FOUND is ``{"box": [left, top, right, bottom], "score"}``, in pixels of the upright
 picture, largest face first. enrol, replace, compare and search add ``"quality": QUALITY``
-to each face that they use, which are the first of the list. QUALITY is ``{"size"
+to each face that they use, which are the first of the list. locate and matrix with
+``describe`` add it to every face, beside ``"points"`` (five [x, y]), ``"failed"`` (the
+names of the limits of enrolment that the face fails) and, once, ``"limits"`` themselves.
+QUALITY is ``{"size"
 (pixels), "blur" (0 to 100, larger is sharper), "brightness" (0 to 255), "contrast"
 (0 to 127), "yaw", "pitch", "roll" (degrees), "score" (0 to 1, all of it in one
 number)}``. Beside that:
@@ -44,7 +47,8 @@ number)}``. Beside that:
 | compare    | as verify |
 | matrix     | "cosines", "confidences": a row for each face of the first picture;
                "max_confidence"; "image_ids": of each picture, None for one that was not sent
-               but stored before |
+               but stored before; with ``describe`` "fmrs" beside the confidences, and
+               "measured_to", the lowest rate that was counted |
 | search     | "hits": [HIT, ...] best first, "embedding" when asked for |
 | living     | "face_id" and the fields of ``living.verdict.LivenessVerdict``; no "pictures" |
 
@@ -174,17 +178,18 @@ _SEARCHING = (*_EMBEDDING, Stage.INDEX)
 
 class LocateParams(Params, frozen=True, kw_only=True):
     """``find``: all faces, or the largest only. ``face_required``: a picture without a face is
-    ``NoFace``."""
+    ``NoFace``. ``describe``: with what is known of each face, for people."""
 
     find: Literal["all", "largest"] = "all"
     face_required: bool = False
+    describe: bool = False
 
 
 def _adapt_locate(plan: Plan, params: JsonObject) -> Plan:
     asked = LocateParams.from_json(params)
-    return replace(
-        plan, analysis=AnalysisOptions(find=asked.find, face_required=asked.face_required)
-    )
+    return replace(plan, analysis=AnalysisOptions(
+        find=asked.find, face_required=asked.face_required, measure_all=asked.describe
+    ))
 
 
 # Of an answer that mentions no other face than the largest, and of one for which a second face
@@ -223,22 +228,36 @@ class MatchParams(Params, frozen=True, kw_only=True):
 MATCH = Plan("match", _EMBEDDING, _ONLY)
 
 
+# The largest faces of each picture that are compared for people to look at: a table of more
+# cannot be read.
+MAX_COMPARED_FACES = 24
+
+
 class MatrixParams(Params, frozen=True, kw_only=True):
     """Compare every face of a picture with every face of another.
 
     ``auto_rotate``: the pictures whose upright turn is found from their faces.
-    ``lifetime_s``: for how long those that were sent are stored. ``bounds``: the limits
-    on fetched pictures.
+    ``lifetime_s``: for how long those that were sent are stored; 0: they are not. ``bounds``:
+    the limits on fetched pictures. ``describe``: every face, however small, of any number of
+    which the ``MAX_COMPARED_FACES`` largest are compared, with what is known of each.
     """
 
     auto_rotate: tuple[bool, ...]
     lifetime_s: float
     bounds: FetchedPictureLimits
+    describe: bool = False
 
 
 def _adapt_matrix(plan: Plan, params: JsonObject) -> Plan:
     asked = MatrixParams.from_json(params)
-    return replace(plan, auto_rotate=asked.auto_rotate, fetched_limits=asked.bounds)
+    analysis = plan.analysis
+    if asked.describe:
+        analysis = AnalysisOptions(
+            face_required=True, embed_faces=MAX_COMPARED_FACES, measure_all=True
+        )
+    return replace(
+        plan, analysis=analysis, auto_rotate=asked.auto_rotate, fetched_limits=asked.bounds
+    )
 
 
 MATRIX = Plan(
@@ -336,14 +355,16 @@ SEARCH = Plan(
 
 class LivingParams(Params, frozen=True, kw_only=True):
     """Watch a clip: whether the ``action`` (1: blink, 2: open the mouth) is done by a live
-    person, and whether that person is the enrolled face ``face_id``, at a distance below
-    ``threshold`` (0 to 1). With a ``challenge`` (its digest) the actions of ``order`` instead,
+    person, and whether that person is the enrolled face ``face_id`` (None: anybody), at a distance
+    below ``threshold`` (0 to 1). A ``trial`` neither asks whether the clip was used before nor
+    counts as its use. With a ``challenge`` (its digest) the actions of ``order`` instead,
     one after the other (3: turn left, 4: turn right, 5: nod); ``mirrored``: the clip shows the
     person as a mirror does."""
 
-    face_id: int
+    face_id: int | None
     action: Literal[1, 2] = 1
     threshold: float
+    trial: bool = False
     challenge: str | None = None
     order: tuple[Literal[1, 2, 3, 4, 5], ...] = ()
     mirrored: bool = False

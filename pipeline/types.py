@@ -138,8 +138,9 @@ class AnalysisOptions:
     many a picture may have, 0 for any number. ``embed_faces`` is how many of the largest faces
     are embedded at most, 0 for none. Of these faces ``measure_quality`` wants the quality,
     ``quality_gate`` that it passes the limits, ``score_liveness`` how live each looks, and
-    ``cut_faces`` pictures. With ``auto_rotate`` the upright turn of the picture is found from
-    its faces; these are then the main ones.
+    ``cut_faces`` pictures; ``measure_all`` wants the quality of every face that was found.
+    With ``auto_rotate`` the upright turn of the picture is found from its faces; these are then
+    the main ones.
     """
 
     find: Literal["all", "main", "largest"] = "all"
@@ -147,6 +148,7 @@ class AnalysisOptions:
     max_faces: int = 0
     embed_faces: int = 0
     measure_quality: bool = False
+    measure_all: bool = False
     quality_gate: bool = False
     score_liveness: bool = False
     cut_faces: bool = False

@@ -27,6 +27,7 @@ from api_shim.admin.overview import OPERATIONS as OVERVIEW
 from api_shim.admin.packs import OPERATIONS as PACKS
 from api_shim.admin.receipts import OPERATIONS as RECEIPTS
 from api_shim.admin.system import OPERATIONS as SYSTEM
+from api_shim.admin.try_it import OPERATIONS as TRY_IT
 
 OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *OVERVIEW,
@@ -45,6 +46,7 @@ OPERATIONS: tuple[AdminOperation[Any, Any], ...] = (
     *PACKS,
     *SYSTEM,
     *BATCHES,
+    *TRY_IT,
     *FINDINGS,
     *APPLICATIONS,
     *CREDENTIALS,

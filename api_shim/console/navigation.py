@@ -19,6 +19,7 @@ class Section:
 
 SECTIONS: tuple[Section, ...] = (
     Section("Overview", "/console"),
+    Section("Try it", "/console/try", OperatorRole.OPERATOR),
     Section("Jobs", "/console/jobs"),
     Section("Gallery", "/console/gallery"),
     Section("Batches", "/console/batches"),

@@ -25,6 +25,7 @@ from api_shim.console.pages import (
     receipts,
     sign_in,
     system,
+    try_it,
 )
 
 PAGES: tuple[Page, ...] = (
@@ -40,6 +41,7 @@ PAGES: tuple[Page, ...] = (
     *account.PAGES,
     *operators.PAGES,
     *audit.PAGES,
+    *try_it.PAGES,
     *findings.PAGES,
     *applications.PAGES,
     *application_limits.PAGES,

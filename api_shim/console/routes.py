@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ from api_shim.multipart import MULTIPART, read_multipart
 from api_shim.parsing import read_form
 from api_shim.requests import Call, Reply
 from api_shim.resource import Resource, error_status
+from api_shim.thread_pools import in_thread
 from pipeline.errors import FaceError, NotFound, NotPermitted, RequestRefused
 
 SIGN_IN = "/console/sign-in"
@@ -54,9 +56,13 @@ def _resource(services: AdminServices, page: Page) -> Resource:
 
 def _handler(services: AdminServices, page: Page) -> Handler:
     async def handle(call: Call, receive: Receive) -> Reply:
-        return await services.service.intake.run(
-            call, receive, page.carries, lambda whole: show(services, page, whole)
-        )
+        service = services.service
+        try:
+            return await service.intake.run(
+                call, receive, page.carries, lambda whole: show(services, page, whole)
+            )
+        except FaceError as error:  # the body could not be read
+            return await in_thread(service.threads.reads, show_error, services, call, error)
 
     return handle
 
@@ -68,9 +74,21 @@ def show(services: AdminServices, page: Page, call: Call) -> Reply:
         view = replace(view, session=find_session(call, services.service))
         return _answer(view, page)
     except Exception as error:  # noqa: BLE001  # the one place where errors become pages
-        note_failure(error, call)
-        shown = error if isinstance(error, FaceError) else FaceError("Internal error.")
-        return render(view, "error.html", error_status(error), error=shown)
+        return _error_page(view, error)
+
+
+def show_error(services: AdminServices, call: Call, error: FaceError) -> Reply:
+    """The page of an error that came before the page's own function."""
+    view = View(call, services, None)
+    with suppress(FaceError):
+        view = replace(view, session=find_session(call, services.service))
+    return _error_page(view, error)
+
+
+def _error_page(view: View, error: Exception) -> Reply:
+    note_failure(error, view.call)
+    shown = error if isinstance(error, FaceError) else FaceError("Internal error.")
+    return render(view, "error.html", error_status(error), error=shown)
 
 
 def _answer(view: View, page: Page) -> Reply:

@@ -9,7 +9,7 @@ envelope renders the outcome.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ from pipeline.config.settings import Settings
 from pipeline.errors import BadCredentials, FaceError, InvalidParameter
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import PictureLimits
-from pipeline.operations import PLANS
+from pipeline.operations import PLANS, LivingParams
 
 GET, POST, PUT, DELETE = (frozenset({method}) for method in ("GET", "POST", "PUT", "DELETE"))
 
@@ -77,6 +77,16 @@ class Endpoint:
     def plain_path(self) -> str:
         """The path without the converters of the router."""
         return self.path.replace(":path", "")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """A request that shows an operation: what a client sends beside its credentials, and a line
+    for a shell that sends it. In the line the pictures are files, ``$NAMES`` the credentials."""
+
+    endpoint: Endpoint
+    sent: Raw = field(repr=False)
+    line: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +166,24 @@ class Dialect(ABC):
 
         Raises ``FaceError``, in the order of checks that the document gives.
         """
+
+    def endpoint(self, operation: str) -> Endpoint:
+        """The endpoint of one of the document's operations."""
+        return next(each for each in self.endpoints if each.operation == operation)
+
+    def sample(self, pictures: Sequence[bytes], url: str) -> SampleRequest | None:  # noqa: ARG002
+        """The request that says most about one picture, or about two, and changes nothing;
+        ``url`` is the service's. None where the document has no such operation."""
+        return None
+
+    def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
+        """The job that a tenant gets by a sample. Raises ``FaceError`` as ``read`` does."""
+        raise NotImplementedError
+
+    def clip_sample(self, params: LivingParams, url: str) -> SampleRequest | None:  # noqa: ARG002
+        """The request by which a client has a clip watched. None where the document has no such
+        operation, or not with these parameters."""
+        return None
 
     def identify(self, call: Call, job_id: str) -> Tenant | None:
         """The tenant whose credentials, in the dialect's own form, the query or the body of a

@@ -41,6 +41,11 @@ def _file_as_text(file: bytes) -> str:
     return file.decode("latin-1") if is_text else base64.b64encode(file).decode()
 
 
+def encode_media(data: bytes) -> str:
+    """A file as the value of a ``Base64Field`` or ``PictureField``."""
+    return base64.b64encode(data).decode()
+
+
 def decode_media(text: str) -> bytes:
     """The file behind the value of a ``Base64Field``. Raises ``BadEncoding``."""
     return parsing.decode_base64(parsing.strip_base64(text))

@@ -65,7 +65,8 @@ class PictureRequest:
 class ExaminedPicture:
     """The faces of a picture of ``width`` x ``height`` pixels (upright), largest first. The
     other lists are empty unless wanted; each has an entry for each of the first
-    ``options.embed_faces`` faces: its quality, its cutout (JPEG), its passive liveness score (0
+    ``options.embed_faces`` faces (with ``measure_all`` the qualities: for every face): its
+    quality, its cutout (JPEG), its passive liveness score (0
     to 1), and its aligned crop until that is embedded."""
 
     width: int
@@ -163,7 +164,8 @@ def examine(
     if 0 < options.max_faces < len(faces):
         raise ManyFaces
     chosen = faces[: options.embed_faces]
-    qualities = [measure(picture, face) for face in chosen] if options.measure_quality else []
+    measured = faces if options.measure_all else chosen if options.measure_quality else []
+    qualities = [measure(picture, face) for face in measured]
     if options.quality_gate:
         _check_quality(qualities, resources.quality_limits)
     return ExaminedPicture(

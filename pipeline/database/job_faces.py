@@ -30,7 +30,7 @@ _INSERT = insert(job_faces)
 def faces_named(params: Mapping[str, Any], result: Mapping[str, Any] | None) -> set[int]:
     """The ids of the faces in a job's parameters and in its result."""
     parts = [params, {} if result is None else result]
-    ids = {part["face_id"] for part in parts if "face_id" in part}
+    ids = {part["face_id"] for part in parts if part.get("face_id") is not None}
     for part in parts[1:]:
         listed = [*part.get("faces", ()), *part.get("hits", ())]
         ids.update(face["id"] for face in (*listed, part.get("face")) if face is not None)

@@ -73,18 +73,20 @@ def analyse_clip(plan: Plan, job: Job, context: JobContext, resources: Resources
         passive_at_least=own.options.passive_at_least,
         passive_score=passive_calibration(pack.info).score,
     )
-    enrolled = _enrolled_vector(job, asked.face_id, resources)
+    enrolled = (
+        None if asked.face_id is None else _enrolled_vector(job, asked.face_id, resources)
+    )
     data = resources.media.get(context.media_of(job)[0])
     observations = observe_clip(data, pack, own.options, resources.sandbox)
     verdict = policy.decide(observations, _requested(asked), enrolled, asked.threshold)
     signature = MotionSignature.from_observations(observations).to_bytes()
-    clip = UsedClip(asked.face_id, sha256(data).hexdigest(), signature)
-    last = 0
-    if verdict.real:
+    sha256_hex, last = sha256(data).hexdigest(), 0
+    if verdict.real and asked.face_id is not None and not asked.trial:
+        clip = UsedClip(asked.face_id, sha256_hex, signature)
         replayed, last = _find_replay(job, clip, own)
         if replayed:
             verdict = replace(verdict, real=False, reasons=(LivenessReason.REPLAY,))
-    analysis = ClipAnalysis(verdict_json(verdict), clip.sha256, signature, last)
+    analysis = ClipAnalysis(verdict_json(verdict), sha256_hex, signature, last)
     return replace(context, model=model_of(pack)).add(analysis)
 
 
@@ -129,9 +131,10 @@ def finish_living(job: Job, context: JobContext, resources: Resources) -> JobOut
     """A clip that passes as live is recorded as used in the transaction that ends the job;
     of two that come at once only the first passes."""
     own, analysis = resources.get(LivingResources), context.get(ClipAnalysis)
-    face_id = LivingParams.from_json(job.params).face_id
+    asked = LivingParams.from_json(job.params)
+    face_id = asked.face_id
     result = {"pack": resources.pack.info.name, "face_id": face_id, **analysis.verdict}
-    if own.used_clips is None or not analysis.verdict["real"]:
+    if own.used_clips is None or asked.trial or face_id is None or not analysis.verdict["real"]:
         return JobOutcome(result)
     clip = UsedClip(face_id, analysis.sha256, analysis.motion_signature)
 

@@ -72,7 +72,8 @@ def _read(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> b
 def _slot(plan: Plan, job: Job, index: int, key: str, resources: Resources) -> CachedPicture:
     """What this process keeps of a picture, by the hash that the store compared."""
     options = plan.analysis_of(index)
-    if resources.results is None or options.score_liveness or is_encrypted(key):
+    fresh = options.score_liveness or options.measure_all  # which also tells how long it takes
+    if resources.results is None or fresh or is_encrypted(key):
         return CachedPicture()
     kept_as = AnalysisKey(job.tenant_id, media_hash(key), options)
     return CachedPicture(kept_as, resources.results.get(kept_as))
@@ -98,7 +99,7 @@ def find_and_measure_faces(
     ]
     examined = [each.examined for each in cached if each.examined is not None]
     details: dict[str, list[list[FaceDetail]]] = dict(context.face_details)
-    if plan.analysis.measure_quality:
+    if plan.analysis.measure_quality or plan.analysis.measure_all:
         details["quality"] = [[*map(quality_json, each.qualities)] for each in examined]
     if plan.analysis.score_liveness:
         details["liveness"] = [[*each.liveness] for each in examined]

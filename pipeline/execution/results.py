@@ -16,8 +16,9 @@ from pipeline.gallery.kept_picture import KeptPicture
 from pipeline.gallery.records import FaceRecord, NewFace, NewImage, box_json
 from pipeline.jobs.model import Job
 from pipeline.media.pictures import inspect
-from pipeline.operations import MatchParams
+from pipeline.operations import LocateParams, MatchParams
 from pipeline.sessions.base import Pack
+from pipeline.stages.quality import failures
 from pipeline.types import DetectedFace, Embedding, JsonObject, Quality, VectorModel
 
 
@@ -40,6 +41,22 @@ def base_result(context: JobContext, resources: Resources) -> JsonObject:
     return {"pack": resources.pack.info.name, "pictures": pictures}
 
 
+def described_result(context: JobContext, resources: Resources) -> JsonObject:
+    """``base_result`` with the points of each face, and the limits of enrolment that it fails."""
+    result = base_result(context, resources)
+    limits = resources.quality_limits
+    for picture, faces in zip(result["pictures"], context.faces, strict=True):
+        for described, face in zip(picture["faces"], faces, strict=True):
+            described["points"] = landmarks_json(face)
+            described["failed"] = failures(Quality(**described["quality"]), limits)
+    return {**result, "limits": asdict(limits)}
+
+
+def landmarks_json(face: DetectedFace) -> list[list[float]]:
+    """A face's points as results and gallery keep them."""
+    return [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks]
+
+
 def _face(face: DetectedFace) -> JsonObject:
     return {"box": box_json(face.box), "score": round(float(face.score), 4)}
 
@@ -56,7 +73,7 @@ def new_face(
     """A detected face for a gallery; its picture is stored under ``key``."""
     return NewFace(
         box=face.box,
-        landmarks=[[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+        landmarks=landmarks_json(face),
         score=float(face.score), quality=quality, face_key=key,
         embedding=embedding, name=name, gender=gender,
     )
@@ -139,7 +156,8 @@ def similarity_scores(one: Embedding, other: Embedding, table: Calibration) -> J
 
 
 def finish_locate(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
-    return JobOutcome(base_result(context, resources))
+    described = LocateParams.from_json(job.params).describe
+    return JobOutcome((described_result if described else base_result)(context, resources))
 
 
 def finish_pair(job: Job, context: JobContext, resources: Resources) -> JobOutcome:

@@ -89,10 +89,15 @@ def measure(picture: Picture, face: DetectedFace) -> Quality:
     )
 
 
+def failures(quality: Quality, limits: QualityLimits) -> list[str]:
+    """The limits that the face fails, in the order size, blur, brightness, contrast, yaw,
+    pitch, roll."""
+    return [name for name, good in _tests(quality, limits) if not good]
+
+
 def first_failure(quality: Quality, limits: QualityLimits) -> str | None:
-    """The first limit that the face fails, in the order size, blur, brightness, contrast,
-    yaw, pitch, roll; None when it passes all."""
-    return next((name for name, good in _tests(quality, limits) if not good), None)
+    """The first limit that the face fails; None when it passes all."""
+    return next(iter(failures(quality, limits)), None)
 
 
 def _tests(quality: Quality, limits: QualityLimits) -> Iterator[tuple[str, bool]]:

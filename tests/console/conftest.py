@@ -116,7 +116,10 @@ def browser() -> Iterator[Browser]:
     it."""
     with sync_playwright() as playwright:
         made = playwright.chromium.launch(
-            executable_path=str(find_chromium()), args=["--no-sandbox", "--disable-gpu"],
+            executable_path=str(find_chromium()), args=[
+                "--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+            ],
         )
         yield made
         made.close()

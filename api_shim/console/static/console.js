@@ -60,6 +60,11 @@ function update(id, parsed) {
 }
 const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
+/** Replaces the element with this id by the one of the same id in a page's text. */
+export function replace(id, text) {
+  return update(id, parse(text));
+}
+
 /** Replaces the element with this id by the one of the same id in a page at `url`. */
 export async function refresh(id, url = location.href) {
   try {

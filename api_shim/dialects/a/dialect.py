@@ -10,7 +10,7 @@ pixels show (4 and 8 again, 5, 6).
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,8 +20,15 @@ from api_shim.dialects import base
 from api_shim.dialects.a import envelope, fields
 from api_shim.dialects.a.fields import CREDENTIALS, FID, FIMG
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.base import (
+    Dialect,
+    DialectRequest,
+    Endpoint,
+    RequestShape,
+    SampleRequest,
+)
 from api_shim.dialects.curl import curl, encoded
+from api_shim.dialects.curl_lines import file_names, form_line
 from api_shim.dialects.fields import Raw, RequestField, Values, names_of, read_fields
 from api_shim.dialects.media_fields import decode_media
 from api_shim.multipart import MULTIPART
@@ -67,6 +74,34 @@ class ApidFace(Dialect):
             self._faces.by_id(tenant.id, values[FID])  # 7 comes before 4
         asked = _Asked(tenant, values, self.limits, self._challenge_s)
         return _BUILDERS[endpoint.operation](asked)
+
+    def sample(self, pictures: Sequence[bytes], url: str) -> SampleRequest | None:
+        operation, names = "locate", [FIMG.name]
+        if len(pictures) > 1:
+            operation, names = "similarity", [f"Fimg{n}" for n, _ in enumerate(pictures, 1)]
+        endpoint = self.endpoint(operation)
+        files = dict(zip(names, file_names(len(pictures)), strict=True))
+        line = form_line(url + endpoint.path, files, ("Apid", "APID"), ("Kvalue", "KVALUE"))
+        return SampleRequest(endpoint, dict(zip(names, pictures, strict=True)), line)
+
+    def clip_sample(self, params: operations.LivingParams, url: str) -> SampleRequest | None:
+        if params.face_id is None:
+            return None
+        endpoint = self.endpoint("living")
+        sent = {
+            FID.name: str(params.face_id), fields.ACTION.name: str(params.action),
+            fields.THRESHOLD.name: f"{params.threshold:g}",
+        }
+        files = {**sent, fields.FVIDEO.name: "@clip.mp4"}
+        line = form_line(url + endpoint.path, files, ("Apid", "APID"), ("Kvalue", "KVALUE"))
+        return SampleRequest(endpoint, sent, line)
+
+    def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
+        values = read_fields(sample.endpoint.takes, sample.sent)
+        asked = _Asked(tenant, values, self.limits, self._challenge_s)
+        job = _BUILDERS[sample.endpoint.operation](asked)
+        assert isinstance(job, JobRequest)
+        return job
 
     @classmethod
     def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:

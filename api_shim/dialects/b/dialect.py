@@ -17,9 +17,17 @@ from api_shim import parameters, parsing
 from api_shim.cross_origin import is_cross_site, read_origins
 from api_shim.dialects.answers import Responses
 from api_shim.dialects.b import envelope, fields
-from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, authenticate_api_key
+from api_shim.dialects.base import (
+    Dialect,
+    DialectRequest,
+    Endpoint,
+    SampleRequest,
+    authenticate_api_key,
+)
 from api_shim.dialects.curl import curl_json, encoded
+from api_shim.dialects.curl_lines import file_names, json_line
 from api_shim.dialects.fields import Raw, Values, read_fields
+from api_shim.dialects.media_fields import encode_media
 from api_shim.record_actions import RecordRequest, show_face, show_image
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
@@ -29,7 +37,7 @@ from pipeline.accounts.model import Tenant
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.gallery.collections import CollectionStore
-from pipeline.gallery.records import FacePage
+from pipeline.gallery.records import DEFAULT_COLLECTION, FacePage
 from pipeline.identifiers import is_collection_key, is_printable
 from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, CompareParams, EnrolParams, SearchParams
@@ -53,6 +61,22 @@ class FacesAndGroups(Dialect):
         tenant = self._authenticate(call)
         admit(tenant)
         return build_request(endpoint, tenant, call)
+
+    def sample(self, pictures: Sequence[bytes], url: str) -> SampleRequest | None:
+        """One picture is searched for in the default group."""
+        operation, names = "3.2", [fields.IMAGE.name]
+        others: Raw = {fields.GROUPS.name: [DEFAULT_COLLECTION]}
+        if len(pictures) > 1:
+            operation, names = "3.1", [fields.IMAGE_1.name, fields.IMAGE_2.name]
+            others = {fields.COMPARE_LIVENESS.name: False}
+        sent = {**dict(zip(names, map(encode_media, pictures), strict=True)), **others}
+        endpoint = self.endpoint(operation)
+        files = dict(zip(names, file_names(len(pictures)), strict=True))
+        return SampleRequest(endpoint, sent, json_line(url + endpoint.path, sent, files))
+
+    def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
+        values = read_fields(sample.endpoint.takes, sample.sent)
+        return _JOBS[sample.endpoint.operation](tenant, values)
 
     @classmethod
     def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:

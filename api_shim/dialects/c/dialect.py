@@ -8,16 +8,24 @@ finds the errors of fetching, and those that only the pixels show.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 
 from api_shim import parameters
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, RequestShape
+from api_shim.dialects.base import (
+    Dialect,
+    DialectRequest,
+    Endpoint,
+    RequestShape,
+    SampleRequest,
+)
 from api_shim.dialects.c import envelope, fields
 from api_shim.dialects.c.fields import IMAGES, SOURCES
 from api_shim.dialects.curl import curl
+from api_shim.dialects.curl_lines import file_names, form_line
 from api_shim.dialects.fields import Raw, names_of, read_fields
 from api_shim.multipart import MULTIPART
 from api_shim.parsing import FORM
@@ -67,6 +75,9 @@ class Linkface(Dialect):
         raw = read_raw(call)
         tenant = self._authenticate(_with_password(raw, call))
         admit(tenant)
+        return self._job(endpoint, tenant, raw)
+
+    def _job(self, endpoint: Endpoint, tenant: Tenant, raw: Raw) -> JobRequest:
         values = read_fields(endpoint.takes, raw)
         bounds = FetchedPictureLimits(
             max_bytes=self.limits.max_bytes, max_side=self.limits.max_side,
@@ -76,6 +87,20 @@ class Linkface(Dialect):
         asked = MatrixParams(auto_rotate=auto_rotate, lifetime_s=self._lifetime_s, bounds=bounds)
         pictures = tuple(self._picture(tenant, values[each], each.index) for each in SOURCES)
         return JobRequest(tenant, "matrix", asked.to_json(), pictures)
+
+    def sample(self, pictures: Sequence[bytes], url: str) -> SampleRequest | None:
+        """One picture is compared with itself."""
+        names = [f"{image}_file" for image in IMAGES]
+        files = dict(zip(names, cycle(file_names(len(pictures))), strict=False))
+        sent = dict(zip(names, cycle(pictures), strict=False))
+        secrets = (("api_id", "API_ID"), ("api_secret", "API_SECRET"))
+        line = form_line(url + fields.COMPARE.path, files, *secrets)
+        return SampleRequest(fields.COMPARE, sent, line)
+
+    def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
+        """Its pictures are not stored: nobody asked for their ids."""
+        job = self._job(sample.endpoint, tenant, sample.sent)
+        return replace(job, params={**job.params, "lifetime_s": 0.0})
 
     @classmethod
     def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:

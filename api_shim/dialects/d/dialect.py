@@ -8,15 +8,16 @@ that only the pixels show.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from api_shim import parameters
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import Dialect, DialectRequest, Endpoint
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, SampleRequest
 from api_shim.dialects.curl import curl, encoded
+from api_shim.dialects.curl_lines import file_names, form_line
 from api_shim.dialects.d import envelope, fields
 from api_shim.dialects.d.fields import FACEDB, IMG
 from api_shim.dialects.fields import Values, names_of, read_fields
@@ -56,6 +57,19 @@ class FaceSearch(Dialect):
         if values[FACEDB]:
             self._collections.get(tenant.id, values[FACEDB])
         return _build_request(endpoint.operation, tenant, values)
+
+    def sample(self, pictures: Sequence[bytes], url: str) -> SampleRequest | None:
+        if len(pictures) != 1:
+            return None
+        endpoint = self.endpoint("searchface")
+        line = form_line(url + endpoint.path, {IMG.name: file_names(1)[0]})
+        return SampleRequest(endpoint, {IMG.name: pictures[0]}, line)
+
+    def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
+        values = read_fields(sample.endpoint.takes, sample.sent)
+        job = _build_request(sample.endpoint.operation, tenant, values)
+        assert isinstance(job, JobRequest)
+        return job
 
     @classmethod
     def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api_shim import parameters, parsing
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
-from api_shim.dialects.base import Dialect, DialectRequest, Endpoint
+from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, SampleRequest
 from api_shim.dialects.curl import curl_json, encoded
+from api_shim.dialects.curl_lines import file_names, signed_line
 from api_shim.dialects.e import envelope, options, signing
 from api_shim.dialects.e.fields import (
     ENDPOINTS,
+    IMAGE,
+    IMAGE_1,
+    IMAGE_2,
     LOCATE_PATH,
     MAX_FACE_NUM,
     MAX_FACES,
@@ -27,17 +31,21 @@ from api_shim.dialects.e.fields import (
 )
 from api_shim.dialects.e.samples import samples
 from api_shim.dialects.fields import Raw, read_fields
-from api_shim.dialects.media_fields import PictureField
+from api_shim.dialects.media_fields import PictureField, encode_media
 from api_shim.requests import AdmissionCheck, Call, JobRequest, Reply
 from api_shim.service import RecordStores
 from pipeline.accounts.credential_set import Credentials
+from pipeline.accounts.kinds import SIGNING
 from pipeline.accounts.model import SigningCredential, Tenant
 from pipeline.config.settings import Settings
 from pipeline.encryption.hashing import digest
 from pipeline.errors import BadSignature, InvalidParameter, TenantNotFound
 from pipeline.jobs.model import Job, SignedRequest
-from pipeline.operations import LocateParams
+from pipeline.operations import VERIFY, LocateParams
 from pipeline.types import JsonObject
+
+SAMPLE_FACES = parsing.JsonNumber("50")
+"""The faces that a sample asks for: more than most photos show."""
 
 
 class Face2(Dialect):
@@ -66,17 +74,22 @@ class Face2(Dialect):
         earlier = admit(tenant, endpoint.action, once)
         if earlier is not None:
             return earlier
-        values = read_fields(endpoint.takes, signed.data)
-        params: JsonObject = {"app_id": signed.app_id}
-        if MAX_FACE_NUM in endpoint.takes:
-            count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
-            params |= LocateParams(find="largest" if count == 1 else "all").to_json()
-        params |= options.params_of(endpoint.action, tenant)
-        return JobRequest(
-            tenant, endpoint.action, params,
-            tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
-            once=once,
-        )
+        return _job(endpoint, tenant, signed.data, signed.app_id, once)
+
+    def sample(self, pictures: Sequence[bytes], url: str) -> SampleRequest | None:
+        operation, names, others = "locate", [IMAGE.name], {MAX_FACE_NUM.name: SAMPLE_FACES}
+        if len(pictures) > 1:
+            operation, names, others = VERIFY.operation, [IMAGE_1.name, IMAGE_2.name], {}
+        endpoint = self.endpoint(operation)
+        data = {**dict(zip(names, map(encode_media, pictures), strict=True)), **others}
+        files = dict(zip(names, file_names(len(pictures)), strict=True))
+        return SampleRequest(endpoint, data, signed_line(url + endpoint.path, data, files))
+
+    def sample_job(self, sample: SampleRequest, tenant: Tenant) -> JobRequest:
+        """With the ``appId`` of one of the tenant's credentials, if it has any."""
+        known = self._tenants.credentials.public_ids(tenant.id)
+        app_id = next((name for kind, name in known if kind == SIGNING.name), "")
+        return _job(sample.endpoint, tenant, sample.sent, app_id)
 
     def _once(
         self, endpoint: Endpoint, signed: signing.SignedParameters, tenant: Tenant
@@ -149,6 +162,23 @@ class Face2(Dialect):
 
     def responses(self, endpoint: Endpoint) -> Responses:
         return envelope.responses(endpoint)
+
+
+def _job(
+    endpoint: Endpoint, tenant: Tenant, data: Raw, app_id: str, once: SignedRequest | None = None
+) -> JobRequest:
+    """The job that ``data`` asks for. Raises ``FaceError``."""
+    values = read_fields(endpoint.takes, data)
+    params: JsonObject = {"app_id": app_id}
+    if MAX_FACE_NUM in endpoint.takes:
+        count = params["max_face_num"] = min(values[MAX_FACE_NUM], MAX_FACES)
+        params |= LocateParams(find="largest" if count == 1 else "all").to_json()
+    params |= options.params_of(endpoint.action, tenant)
+    return JobRequest(
+        tenant, endpoint.action, params,
+        tuple(values[each] for each in endpoint.takes if isinstance(each, PictureField)),
+        once=once,
+    )
 
 
 def _find_app_id(call: Call) -> str:

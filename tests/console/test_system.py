@@ -20,6 +20,7 @@ from pipeline.calibration.table import load_table, save_table
 from pipeline.deployment.pack import agree_on_pack
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
+from pipeline.types import VectorModel
 from tests.console.conftest import (
     SHAPES,
     ConsoleClient,
@@ -31,6 +32,7 @@ from tests.console.conftest import (
 )
 from tests.databases import ONE_DATABASE
 from tests.stack import Stack
+from tests.synthetic_gallery import fill_gallery
 from tests.unit.sessions_release import Behaviour, serve
 from tests.waiting import eventually
 
@@ -183,7 +185,8 @@ def test_an_application_has_its_own_curve(idle_stack: Stack, edge_models: Path) 
 
 @pytest.fixture(scope="module")
 def pack_stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> Iterator[Stack]:
-    """A service with a models directory of its own, and an address without archives."""
+    """A service with three faces and an index process, a models directory of its own, and an
+    address without archives."""
     models = tmp_path_factory.mktemp("models")
     (models / "edge").symlink_to(edge_models / "edge")
     folder = tmp_path_factory.mktemp("packs")
@@ -191,7 +194,10 @@ def pack_stack(tmp_path_factory: pytest.TempPathFactory, edge_models: Path) -> I
         serve(Behaviour(b"", statuses=[404] * 100)) as url,
         Stack(folder, models, models_url=url) as stack,
     ):
-        agree_on_pack(stack.settings, stack.cluster.engine)
+        info = agree_on_pack(stack.settings, stack.cluster.engine)
+        model = VectorModel(info.name, info.recognition_model, info.dimension)
+        fill_gallery(stack.cluster.engine, stack.cluster.tenant, 3, model)
+        stack.start_index()
         yield stack.start_shim()
 
 
@@ -245,17 +251,19 @@ def test_packs_in_a_browser(browser: Browser, pack_stack: Stack, shape: Shape) -
         check_page(page)
 
 
-@ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES[:2], ids=str)
-def test_the_index_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
-    console = sign_in(stack)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_index_in_a_browser(browser: Browser, pack_stack: Stack, shape: Shape) -> None:
+    console = sign_in(pack_stack)
 
-    def loaded() -> bool:
-        found = console.get("/admin/index").json()
-        return bool(found["processes"]) and any(each["loaded"] for each in found["galleries"])
+    def loaded() -> list[dict[str, Any]]:
+        galleries = console.get("/admin/index").json()["galleries"]
+        return next(each["loaded"] for each in galleries if each["application"] == "test")
 
     eventually(loaded)
-    check_page(visit("/console/system/index", shape))
+    (state,) = loaded()
+    assert (state["engine"], state["faces"], state["lag"]) == ("flat", 3, 0)
+    with visiting(browser, pack_stack) as visit:
+        check_page(visit("/console/system/index", shape))
 
 
 def test_without_an_index_process_the_page_says_so(console: ConsoleClient) -> None:

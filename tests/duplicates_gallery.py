@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, insert, select, update
 
+from pipeline.backup.tables import read_sequences, write_sequences
 from pipeline.batches.duplicate_candidates import CandidateReader
 from pipeline.batches.duplicate_search import DuplicateSearches, SearchProgress, search_of
 from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
@@ -77,6 +78,7 @@ class Gallery:
             ])
             if batch is not None:
                 self._items(connection, batch, before, refs, ids, [name for name, _ in people])
+            write_sequences(connection, read_sequences(connection))
         return before + len(people)
 
     def _image(self, ref: int) -> dict[str, Any]:

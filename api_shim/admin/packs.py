@@ -19,7 +19,7 @@ from pipeline.deployment.pack_tasks import (
     host_name,
 )
 from pipeline.deployment.processes import ProcessTable, RunningProcess
-from pipeline.errors import InvalidParameter
+from pipeline.errors import InvalidParameter, NotFound, PackMissing
 from pipeline.operators.model import OperatorRole
 from pipeline.sessions import registry
 from pipeline.sessions.base import SHOWN_DIGITS, PackInfo
@@ -97,8 +97,11 @@ def list_packs(services: AdminServices, _actor: Actor, _given: Nothing) -> PackL
 
 
 def verify_pack(services: AdminServices, _actor: Actor, given: PackName) -> PackTask:
-    """Raises ``PackMissing``, and ``Conflict`` while something is done to the pack."""
-    find_installed(services.service.settings, given.name)
+    """Raises ``NotFound``, and ``Conflict`` while something is done to the pack."""
+    try:
+        find_installed(services.service.settings, given.name)
+    except PackMissing as error:
+        raise NotFound(error.message) from error
     return _start(services, given.name, PackTaskKind.VERIFY)
 
 

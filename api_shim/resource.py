@@ -18,6 +18,8 @@ from pipeline.errors import FaceError
 STATUSES: dict[type[FaceError], int] = {
     errors.Unavailable: 503,
     errors.BadCredentials: 401,
+    errors.WrongCode: 401,
+    errors.LinkUnusable: 401,
     errors.CredentialExpired: 401,
     errors.TenantNotFound: 401,
     errors.NotPermitted: 403,

@@ -11,8 +11,7 @@
     |   `-- ClipCorrupt             |-- ClipOutOfRange
     |-- RequestRefused          the caller may not do this
     |   |-- BadSignature        |-- BadCredentials     |-- ReplayedRequest
-    |   |                       |   |-- WrongCode
-    |   |                       |   `-- LinkUnusable
+    |   |-- WrongCode           |-- LinkUnusable
     |   |-- StaleRequest        |-- IdempotencyConflict
     |   |-- CredentialExpired   |-- NotPermitted       |-- ChallengeRequired
     |   |-- ChallengeUnusable   |-- CrossSiteRequest
@@ -168,11 +167,11 @@ class BadCredentials(RequestRefused):
     """The credentials are missing or wrong."""
 
 
-class WrongCode(BadCredentials):
+class WrongCode(RequestRefused):
     """The one-time code is wrong, or was used before."""
 
 
-class LinkUnusable(BadCredentials):
+class LinkUnusable(RequestRefused):
     """The link was used before, has expired, or was replaced by a newer one."""
 
 

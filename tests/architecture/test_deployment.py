@@ -229,6 +229,7 @@ def test_readme_and_make_name_commands_that_exist() -> None:
             words = found.split()
             if words[:1] == ["--data-dir"]:
                 words = words[2:]
-            options = options_of([word for word in words if re.fullmatch("[a-z]+(?:-[a-z]+)*", word)])
+            named = [word for word in words if re.fullmatch("[a-z]+(?:-[a-z]+)*", word)]
+            options = options_of(named)
             asked = {word for word in words if word.startswith("--")}
             assert asked <= options | {"--help"}, f"{page.name}: faceline {found}"

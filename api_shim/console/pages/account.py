@@ -21,7 +21,14 @@ from api_shim.console.entrance import with_cookie
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
 from api_shim.requests import Reply
-from pipeline.errors import BadCredentials, BadInput, FaceError, InvalidParameter, LimitReached
+from pipeline.errors import (
+    BadCredentials,
+    BadInput,
+    FaceError,
+    InvalidParameter,
+    LimitReached,
+    WrongCode,
+)
 from pipeline.operators.passwords import (
     MAX_PASSWORD,
     MIN_PASSWORD,
@@ -60,7 +67,7 @@ def change_password(view: View) -> Reply:
         view.perform(
             CHANGE_PASSWORD, PasswordChange(password=password, present=fields.get("present", ""))
         )
-    except (BadInput, BadCredentials, LimitReached) as error:
+    except (BadInput, BadCredentials, WrongCode, LimitReached) as error:
         return _account(view, error)
     token = view.services.service.sessions.open(view.signed_in.operator.id)
     return with_cookie(view, view.redirect(ACCOUNT, changed=1), token)
@@ -87,7 +94,7 @@ def start_codes(view: View) -> Reply:
         view.perform(START_CODES, CodesStart(
             secret=secret, code=fields.get("code", ""), present=fields.get("present", ""),
         ))
-    except (BadCredentials, LimitReached) as error:
+    except (BadCredentials, WrongCode, LimitReached) as error:
         return _codes(view, secret, error)
     return view.redirect(ACCOUNT, view.texts.gettext("One-time codes are on."))
 
@@ -95,7 +102,7 @@ def start_codes(view: View) -> Reply:
 def stop_codes(view: View) -> Reply:
     try:
         view.perform(STOP_CODES, CodesStop(present=view.fields.get("present", "")))
-    except (BadCredentials, LimitReached) as error:
+    except (BadCredentials, WrongCode, LimitReached) as error:
         return _account(view, error)
     return view.redirect(ACCOUNT, view.texts.gettext("One-time codes are off."))
 

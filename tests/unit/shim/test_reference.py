@@ -58,7 +58,8 @@ def test_every_route_is_described_and_nothing_else(served: Dialect, document: Sc
 
 
 def test_what_is_not_served_is_not_described() -> None:
-    paths = describe([each for each in SERVED if each.letter == "d"])["paths"]
+    only_d = [each for each in SERVED if each.letter == "d"]
+    paths = describe(only_d, console=False)["paths"]
     assert {path for path in paths if not path.startswith("/batches")} == {
         "/v1/addface", "/v1/searchface", "/v1/delface", "/jobs/{job_id}",
         "/jobs/{job_id}/evidence", "/livez", "/readyz", "/health",
@@ -99,7 +100,8 @@ def test_answers_are_described_to_the_last_member(document: Schema) -> None:
 
     for name, operation in operations(document).items():
         method, _, path = name.partition(" ")
-        told = name in ("GET /health", "GET /readyz")
+        # /admin gives files and free JSON, too: tests/console/test_admin_fuzz.py
+        told = name in ("GET /health", "GET /readyz") or path.startswith("/admin/")
         if told or (path.startswith("/jobs/") and method != "DELETE"):
             continue
         for status, response in operation["responses"].items():

@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +24,7 @@ from pipeline.errors import MediaUnavailable
 from pipeline.media.open import open_media
 from tests.authority import Authority
 from tests.servers import MinioServer
+from tests.waiting import TIMEOUT_S
 
 DATA = b"a picture"
 KEY = f"t1/x/{hashlib.sha256(DATA).hexdigest()}"
@@ -109,12 +111,20 @@ class RoleService:
 
 @pytest.fixture(scope="module")
 def keys(shared_minio: MinioServer) -> Credentials:
-    """Temporary keys with a session token, from MinIO itself."""
-    shared_minio.client().list_buckets()  # waits until it is all there
-    return AssumeRoleProvider(
+    """Temporary keys with a session token, from MinIO itself, which gives none for a while after it
+    has begun to answer."""
+    provider = AssumeRoleProvider(
         sts_endpoint=shared_minio.url.removeprefix("s3+"), access_key=shared_minio.access_key,
         secret_key=shared_minio.secret_key, region="us-east-1",
-    ).retrieve()
+    )
+    until = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return provider.retrieve()
+        except ValueError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 @pytest.fixture

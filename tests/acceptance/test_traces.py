@@ -33,10 +33,14 @@ def traced(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
     collector: TraceReceiver, backend: str,
 ) -> Iterator[Stack]:
-    """A service with a worker for each stage."""
+    """A service with a worker for each stage. No message is sent again because a worker is slow:
+    its spans would be there twice."""
     models = request.getfixturevalue("edge_models")
     folder = tmp_path_factory.mktemp("traced")
-    with Stack(folder, models, hold_s=TIMEOUT_S, **collector.settings) as stack:
+    with Stack(
+        folder, models, hold_s=TIMEOUT_S, lease_s=600.0, resend_after_s=600.0,
+        **collector.settings,
+    ) as stack:
         for stage in STAGES:
             stack.start_worker(stages=stage, concurrency=1)
         stack.start_upkeep()

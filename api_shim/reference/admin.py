@@ -43,7 +43,9 @@ _IN_PATH = re.compile(r"\{(\w+)\}")
 _READ = (400, 401, 403, 404, 429, 503)
 _CHANGE = (400, 401, 403, 404, 409, 413, 429, 503)
 
-_FILE: Schema = {"*/*": {"schema": {"type": "string", "contentEncoding": "binary"}}}
+# Of any type; generators of clients know bytes by the first one.
+_BYTES: Schema = {"schema": {"type": "string", "format": "binary"}}
+_FILE: Schema = {"application/octet-stream": _BYTES, "*/*": _BYTES}
 
 
 def admin_paths() -> tuple[dict[str, Schema], dict[str, Schema]]:
@@ -56,7 +58,20 @@ def admin_paths() -> tuple[dict[str, Schema], dict[str, Schema]]:
         described = _described(each, schemas)
         paths.setdefault(ROOT + each.path, {})[each.method.lower()] = described
     named = _references(paths, schemas)
-    return paths, {name: each for name, each in schemas.items() if name in named}
+    return paths, {name: _plain(each) for name, each in schemas.items() if name in named}
+
+
+def _plain(value: Any) -> Any:
+    """A schema with pairs of one kind as arrays of two: generators of clients do not know
+    ``items: false``."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: _plain(each) for name, each in value.items()}
+    if found.get("items") is False:
+        found["items"] = found.pop("prefixItems")[0]
+    return found
 
 
 def _references(value: Any, schemas: dict[str, Schema]) -> set[str]:

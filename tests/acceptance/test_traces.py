@@ -81,7 +81,11 @@ def test_a_call_from_the_request_through_every_stage(
     answer, job_id = call(traced, obama, f"00-{trace}-{client}-01")
     eventually(
         lambda: ended(collector, trace)
-        and {*STAGES} <= {span.name for span in of(collector, trace)},
+        and {*STAGES} <= {span.name for span in of(collector, trace)}
+        and {*STAGES} == {
+            span.attributes["faceline.stage"] for span in of(collector, trace)
+            if span.kind == CONSUMER
+        },
         "every stage is exported",
     )
     spans = of(collector, trace)

@@ -86,8 +86,7 @@ class EnrolmentsQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 def enrol_photos(services: AdminServices, actor: Actor, given: PhotosToEnrol) -> PhotoStates:
     tenant = services.tenant(given.application)
-    for key in given.collections:
-        services.service.records.collections.get(tenant.id, checked(key))
+    services.service.records.collections.resolve(tenant.id, list(map(checked, given.collections)))
     return _states([_accept(services, actor, tenant, given, each) for each in given.photos])
 
 

@@ -65,8 +65,7 @@ class GallerySearch(msgspec.Struct, frozen=True, kw_only=True):
 
 def search_face(services: AdminServices, actor: Actor, given: FaceToFind) -> GallerySearch:
     tenant = services.tenant(given.application)
-    for key in given.collections:
-        services.service.records.collections.get(tenant.id, checked(key))
+    services.service.records.collections.resolve(tenant.id, list(map(checked, given.collections)))
     params = SearchParams(collections=tuple(given.collections) or None, k=given.hits)
     return _answer(
         accept_job(services, actor, tenant, SEARCH.operation, params.to_json(), given.image)

@@ -26,6 +26,8 @@ FaceIds = Annotated[list[FaceId], msgspec.Meta(min_length=1, max_length=500)]
 # Faces of the same name, and jobs, that a face's page shows.
 MOST_NAMESAKES = 24
 MOST_EVENTS = 30
+
+
 class GalleryNames(msgspec.Struct, frozen=True):
     """The applications, each of which has one gallery, by name."""
 

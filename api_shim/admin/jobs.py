@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -173,10 +173,10 @@ def listed(job: Job | JobSummary, names: Mapping[int, str]) -> ListedJob:
 
 def show_job(services: AdminServices, _actor: Actor, given: JobName) -> ShownJob:
     service, job = services.service, _find(services, given.job_id)
-    dialect = services.dialects.get(job.dialect)
+    dialect, stored = services.dialects.get(job.dialect), _stored(service, job)
     pictures = [
-        ShownPicture(number=number, stored=_is_stored(service, key), clip=_is_clip(job))
-        for number, key in enumerate(job.media)
+        ShownPicture(number=number, stored=each, clip=_is_clip(job))
+        for number, each in enumerate(stored)
     ]
     return ShownJob(
         job=listed(job, tenant_names(service.engine)), worker=job.worker, messages=job.messages,
@@ -185,7 +185,7 @@ def show_job(services: AdminServices, _actor: Actor, given: JobName) -> ShownJob
         envelope=_envelope(service, dialect, job) if dialect and job.ended else None,
         parameters=shorten(job.params), result=shorten(job.result), pictures=pictures,
         can_cancel=not job.ended and not _is_of_batch(job),
-        retry_obstacle=_retry_obstacle(service, job),
+        retry_obstacle=_retry_obstacle(service, job, stored),
     )
 
 
@@ -221,7 +221,7 @@ def cancel_job(services: AdminServices, _actor: Actor, given: JobName) -> Listed
 
 def retry_job(services: AdminServices, _actor: Actor, given: JobName) -> ListedJob:
     service, job = services.service, _find(services, given.job_id)
-    if obstacle := _retry_obstacle(service, job):
+    if obstacle := _retry_obstacle(service, job, _stored(service, job)):
         raise Conflict(obstacle)
     again = service.jobs.retry(job.id, PLANS[job.operation].first_stage(job.params))
     service.publish_job(again)
@@ -288,7 +288,12 @@ def _is_stored(service: Service, key: str) -> bool:
     return False
 
 
-def _retry_obstacle(service: Service, job: Job) -> str:
+def _stored(service: Service, job: Job) -> list[bool]:
+    """Of each of the job's pictures, whether it can be read."""
+    return [_is_stored(service, key) for key in job.media]
+
+
+def _retry_obstacle(service: Service, job: Job, stored: Sequence[bool]) -> str:
     """Why a job cannot be put back as it is; empty when it can."""
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         return "Only failed and cancelled jobs can be retried."
@@ -298,8 +303,8 @@ def _retry_obstacle(service: Service, job: Job) -> str:
         return "This version of the service does not know the operation."
     if service.jobs.search.is_erased(job):
         return "What the job was about has been deleted."
-    stored = all(_is_stored(service, key) for key in job.media if key)
-    if not stored or not service.jobs.search.has_pictures(job):
+    are_there = all(each for key, each in zip(job.media, stored, strict=True) if key)
+    if not are_there or not service.jobs.search.has_pictures(job):
         return "Its pictures have been deleted: the client has to send them again."
     return ""
 

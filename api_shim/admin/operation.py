@@ -21,7 +21,6 @@ from api_shim.service import Service
 from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceError, NotFound, NotPermitted, TenantNotFound
 from pipeline.identifiers import is_printable
-from pipeline.operators.audit import DONE
 from pipeline.operators.model import Operator, OperatorRole, Session
 
 Given = TypeVar("Given", bound=msgspec.Struct)
@@ -121,22 +120,12 @@ def perform(
             record_refusal(services, actor, operation.name, operation.subject_of(given), error)
             raise
         return operation.run(services, actor, given)
-    audit = services.service.audit
-    seq = audit.begin(
+    with services.service.audit.recording(
         actor.operator.name, operation.name, application=operation.application_of(given),
         subject=operation.subject_of(given), host=actor.origin, request_id=actor.request_id,
-    )
-    outcome = FaceError.code
-    try:
+    ):
         _require(actor.operator, operation)
-        answer = operation.run(services, actor, given)
-        outcome = DONE
-    except FaceError as error:
-        outcome = error.code
-        raise
-    finally:
-        audit.end(seq, outcome)
-    return answer
+        return operation.run(services, actor, given)
 
 
 def record_refusal(

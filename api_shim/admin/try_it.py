@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices
+from api_shim.admin.operator_jobs import NO_DIALECT
 from api_shim.body import BodyKind
 from api_shim.dialects.base import Dialect, SampleRequest
 from api_shim.requests import Call, JobRequest, Reply
@@ -34,10 +35,6 @@ from pipeline.types import JsonObject
 
 PARAMETER = "try"
 """The key of a try among the parameters of its jobs."""
-
-NO_DIALECT = ""
-"""Of jobs that belong to no document."""
-
 
 class TryKind(StrEnum):
     """What is tried."""

@@ -11,10 +11,9 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from api_shim.admin.sessions import SESSION_COOKIE, cookie_keys, find_token, sign_token
 from api_shim.console.page import View
 from api_shim.requests import Reply
-from pipeline.errors import BadCredentials, FaceError, OperatorNotFound
+from pipeline.errors import BadCredentials, OperatorNotFound
 from pipeline.metering.limits import Limit
-from pipeline.operators.audit import DONE
-from pipeline.operators.model import MAX_NAME, Operator
+from pipeline.operators.model import Operator
 from pipeline.operators.sessions import SESSION_S
 from pipeline.operators.sign_in import FIRST_PAUSE_S, FREE_FAILURES, too_many
 
@@ -50,21 +49,13 @@ def attempt(view: View, name: str, method: str, check: Callable[[], Operator]) -
     ``RateLimited``, and what ``check`` does."""
     take_attempt(view, _network(view.call.client_host))
     audit, call = view.services.service.audit, view.call
-    seq = audit.begin(
-        name[:MAX_NAME], SIGN_IN_ACTION, subject=method, host=call.client_host,
-        request_id=call.request_id,
-    )
-    outcome = FaceError.code
-    try:
+    with audit.recording(
+        name, SIGN_IN_ACTION, subject=method, host=call.client_host, request_id=call.request_id
+    ) as recorded:
         operator = check()
-        needs_code = operator.has_codes and method != "code"
-        outcome = CODE_NEEDED if needs_code else DONE
-    except FaceError as error:
-        outcome = error.code
-        raise
-    finally:
-        audit.end(seq, outcome)
-    return operator
+        if operator.has_codes and method != "code":
+            recorded.outcome = CODE_NEEDED
+        return operator
 
 
 def enter(view: View, operator: Operator, to: str) -> Reply:

@@ -7,7 +7,7 @@ import json
 import shlex
 from collections.abc import Mapping
 
-from api_shim.dialects.curl import encoded
+from api_shim.dialects.curl import curl_json, encoded
 from api_shim.parsing import canonical
 
 _CURL = "curl -sS"
@@ -48,7 +48,7 @@ def signed_line(url: str, data: Mapping[str, object], files: Mapping[str, str]) 
         "tr -d '\\n' | base64 | tr -d '\\n'); "
         'printf %s "{\\"appId\\":\\"$APP_ID\\",\\"data\\":$D,\\"encType\\":\\"plain\\",'
         '\\"signType\\":\\"SHA256\\",\\"timestamp\\":$T,\\"version\\":\\"1\\",'
-        f'\\"signData\\":\\"$S\\"}}" | {_CURL} {_AS_JSON} {shlex.quote(url)}'
+        f'\\"signData\\":\\"$S\\"}}" | {curl_json(url=url)}'
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
-from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Annotated
 
 import typer
@@ -14,8 +15,8 @@ from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from infra.local.stack import reachable, running_stack
 from pipeline.config.settings import Settings
-from pipeline.errors import FaceError, OperatorExists
-from pipeline.operators.audit import DONE, AuditLog
+from pipeline.errors import OperatorExists
+from pipeline.operators.audit import AuditLog, Recording
 from pipeline.operators.model import Operator, OperatorRole
 from pipeline.operators.sessions import MAX_TOKEN_DAYS, SessionStore
 from pipeline.operators.store import OperatorStore
@@ -33,8 +34,6 @@ Url = Annotated[
     typer.Option(help="Where the service is reached; without it, on this machine."),
 ]
 
-# Of the audit log's columns.
-MAX_HOST, MAX_OPERATOR = 64, 128
 
 
 class Accounts:
@@ -46,33 +45,24 @@ class Accounts:
         self.sessions = SessionStore(stores.engine)
         self._audit = AuditLog(stores.engine)
 
-    def record(self, action: str, subject: str, work: Callable[[], Operator]) -> Operator:
-        """Run ``work``, with an entry that names the user of this machine."""
-        seq = self._audit.begin(
-            f"{getpass.getuser()} (command line)"[:MAX_OPERATOR], action, subject=subject,
-            host=socket.gethostname()[:MAX_HOST],
+    def recording(self, action: str, subject: str) -> AbstractContextManager[Recording]:
+        """An entry around a change that names the user of this machine."""
+        return self._audit.recording(
+            f"{_user()} (command line)", action, subject=subject, host=socket.gethostname()
         )
-        outcome = FaceError.code
-        try:
-            done = work()
-            outcome = DONE
-        except FaceError as error:
-            outcome = error.code
-            raise
-        finally:
-            self._audit.end(seq, outcome)
-        return done
 
     def link(self, operator: Operator, url: str) -> str:
         """A link that signs an operator in once."""
-        tokens: list[str] = []
+        with self.recording("operator.link", operator.name):
+            return f"{url}/console/sign-in/link?token={self.sessions.make_link(operator.id)}"
 
-        def make() -> Operator:
-            tokens.append(self.sessions.make_link(operator.id))
-            return operator
 
-        self.record("operator.link", operator.name, make)
-        return f"{url}/console/sign-in/link?token={tokens[0]}"
+def _user() -> str:
+    """Who runs this; a container's user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
 
 
 @app.command()
@@ -81,10 +71,8 @@ def create(
 ) -> None:
     """Make an account, and print a link that signs it in once, within an hour."""
     accounts = Accounts(Stores())
-    made = accounts.record(
-        "operator.create", f"{name}: {role.value}",
-        lambda: accounts.operators.create(name, role, sees_faces=faces),
-    )
+    with accounts.recording("operator.create", f"{name}: {role.value}"):
+        made = accounts.operators.create(name, role, sees_faces=faces)
     typer.echo(accounts.link(made, url or service_url(accounts.settings)))
 
 
@@ -137,7 +125,8 @@ def link(
     """Print a link that signs an operator in once, within an hour; earlier links end."""
     accounts = Accounts(Stores())
     if reset:
-        found = accounts.record("operator.reset", name, lambda: accounts.operators.reset(name))
+        with accounts.recording("operator.reset", name):
+            found = accounts.operators.reset(name)
     else:
         found = accounts.operators.by_name(name)
     typer.echo(accounts.link(found, url or service_url(accounts.settings)))
@@ -153,10 +142,8 @@ def role(
 ) -> None:
     """Change what an operator may do, from the next request on."""
     accounts = Accounts(Stores())
-    changed = accounts.record(
-        "operator.change", f"{name}: {new_role.value}",
-        lambda: accounts.operators.change(name, role=new_role, sees_faces=faces),
-    )
+    with accounts.recording("operator.change", f"{name}: {new_role.value}"):
+        changed = accounts.operators.change(name, role=new_role, sees_faces=faces)
     sees = "sees" if changed.sees_faces else "does not see"
     print_notice(f"{name} is {changed.role.value} and {sees} pictures of people.")
 
@@ -175,10 +162,8 @@ def enable(name: Name) -> None:
 
 def _set_disabled(name: str, *, disabled: bool) -> None:
     accounts, state = Accounts(Stores()), "disabled" if disabled else "active"
-    accounts.record(
-        "operator.change", f"{name}: {state}",
-        lambda: accounts.operators.change(name, disabled=disabled),
-    )
+    with accounts.recording("operator.change", f"{name}: {state}"):
+        accounts.operators.change(name, disabled=disabled)
     print_notice(f"{name} is {state}.")
 
 
@@ -190,12 +175,8 @@ def token(
     """Print a token with which a program acts as an operator at `/admin`."""
     accounts = Accounts(Stores())
     operator = accounts.operators.by_name(name)
-
-    def issue() -> Operator:
+    with accounts.recording("operator.token", f"{name}: {program}"):
         typer.echo(accounts.sessions.issue_token(operator.id, program, days))
-        return operator
-
-    accounts.record("operator.token", f"{name}: {program}", issue)
     print_notice("Keep the token now: it is not shown again.")
 
 
@@ -233,12 +214,8 @@ def revoke(
     """End a token of an operator's program at once."""
     accounts = Accounts(Stores())
     operator = accounts.operators.by_name(name)
-
-    def end() -> Operator:
+    with accounts.recording("operator.revoke", name):
         accounts.sessions.end_one(operator.id, token_id)
-        return operator
-
-    accounts.record("operator.revoke", name, end)
     print_notice("The token is ended.")
 
 
@@ -265,15 +242,10 @@ def console_lines(stores: Stores, url: str) -> list[str]:
 
 
 def _make_first(accounts: Accounts) -> None:
-    try:
-        accounts.record(
-            "operator.create", f"{FIRST}: {OperatorRole.ADMINISTRATOR.value}",
-            lambda: accounts.operators.create(
-                FIRST, OperatorRole.ADMINISTRATOR, sees_faces=True
-            ),
-        )
-    except OperatorExists:
-        return  # made by another process at the same time
+    subject = f"{FIRST}: {OperatorRole.ADMINISTRATOR.value}"
+    # Another process may make it at the same time.
+    with suppress(OperatorExists), accounts.recording("operator.create", subject):
+        accounts.operators.create(FIRST, OperatorRole.ADMINISTRATOR, sees_faces=True)
 
 
 def console_link(url: Url = None) -> None:

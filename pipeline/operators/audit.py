@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
@@ -12,7 +13,8 @@ from pipeline.database.clock import Clock, database_clock
 from pipeline.database.engine import change_rows, read_rows, writing
 from pipeline.database.keyset import read_pages
 from pipeline.database.schema import audit_log
-from pipeline.operators.model import AuditEntry
+from pipeline.errors import FaceError
+from pipeline.operators.model import MAX_NAME, AuditEntry
 
 DONE = "done"
 
@@ -63,6 +65,13 @@ def parse_moment(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+@dataclass(slots=True)
+class Recording:
+    """What the entry of an action says in the end, if nothing is raised."""
+
+    outcome: str = DONE
+
+
 class AuditLog:
     """Entries are added and get an outcome; nothing changes one, and only their age removes
     them."""
@@ -78,7 +87,7 @@ class AuditLog:
         """Write an entry before its action begins, so that none goes unseen; returns its
         number. Raises ``DatabaseUnavailable``, and then the action must not begin."""
         row = {
-            "at": self._clock(), "operator": operator, "action": action,
+            "at": self._clock(), "operator": operator[:MAX_NAME], "action": action,
             "application": application, "subject": subject[:MAX_SUBJECT],
             "host": host[:MAX_HOST], "request_id": request_id, "outcome": "",
         }
@@ -91,6 +100,28 @@ class AuditLog:
         ``DatabaseUnavailable``."""
         change = update(audit_log).where(audit_log.c.seq == seq).values(outcome=outcome)
         change_rows(self._engine, change)
+
+    @contextmanager
+    def recording(
+        self, operator: str, action: str, *, application: str = "", subject: str = "",
+        host: str = "", request_id: str = "",
+    ) -> Iterator[Recording]:
+        """An entry around an action, which ends with the recording's outcome, or with the code of
+        the error that the action raises. Raises ``DatabaseUnavailable``, and then the action must
+        not begin."""
+        seq = self.begin(
+            operator, action, application=application, subject=subject, host=host,
+            request_id=request_id,
+        )
+        recorded, outcome = Recording(), FaceError.code
+        try:
+            yield recorded
+            outcome = recorded.outcome
+        except FaceError as error:
+            outcome = error.code
+            raise
+        finally:
+            self.end(seq, outcome)
 
     def page(
         self, wanted: AuditFilter = EVERYTHING, *, before: int | None = None, limit: int = 50

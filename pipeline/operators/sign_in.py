@@ -136,7 +136,7 @@ def require_open(locked_until: float, now: float) -> None:
 
 
 def too_many(wait_s: float) -> RateLimited:
-    """What is said to whoever must wait."""
+    """The error of an attempt that comes too early."""
     seconds = math.ceil(wait_s)
     return RateLimited(
         f"Too many attempts: try again in {seconds} seconds.", retry_after_s=wait_s

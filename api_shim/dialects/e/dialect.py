@@ -16,7 +16,6 @@ from api_shim import parameters, parsing
 from api_shim.dialects import base
 from api_shim.dialects.answers import JSON, Responses
 from api_shim.dialects.base import Dialect, DialectRequest, Endpoint, SampleRequest
-from api_shim.dialects.curl import curl_json, encoded
 from api_shim.dialects.curl_lines import file_names, signed_line
 from api_shim.dialects.e import envelope, options, signing
 from api_shim.dialects.e.fields import (
@@ -124,22 +123,12 @@ class Face2(Dialect):
 
     @classmethod
     def curl_line(cls, url: str, credentials: Credentials, photo: str) -> str:
-        """The variables are in the order of the string to sign: sorted by name."""
         if not credentials.app_secret:
             return ""
-        name, app_id, secret = map(
-            shlex.quote, (photo, credentials.app_id, credentials.app_secret)
-        )
-        image = encoded('"$P"')
-        return (
-            f"P={name} A={app_id} K={secret} "
-            f'T=$(date +%s); D="{{\\"image\\":\\"$({image})\\",\\"max_face_num\\":9}}"; '
-            'S=$(printf %s "appId=$A&data=$D&encType=plain&signType=SHA256&timestamp=$T&version=1'
-            "&key=$K\" | sha256sum | cut -c1-64 | tr -d '\\n' | base64 | tr -d '\\n'); "
-            'printf %s "{\\"appId\\":\\"$A\\",\\"data\\":$D,\\"encType\\":\\"plain\\",'
-            '\\"signType\\":\\"SHA256\\",\\"timestamp\\":$T,\\"version\\":\\"1\\",'
-            f'\\"signData\\":\\"$S\\"}}" | {curl_json(url=url + LOCATE_PATH)}'
-        )
+        app_id, secret = map(shlex.quote, (credentials.app_id, credentials.app_secret))
+        data = {IMAGE.name: "", MAX_FACE_NUM.name: parsing.JsonNumber("9")}
+        line = signed_line(url + LOCATE_PATH, data, {IMAGE.name: f"@{shlex.quote(photo)}"})
+        return f"APP_ID={app_id} APP_SECRET={secret}; {line}"
 
     def authenticate_poll(self, sent: Raw, job_id: str) -> Tenant:
         """The tenant that signed the parameters, with ``data={"job_id": ID}`` or an empty

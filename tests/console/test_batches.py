@@ -15,8 +15,7 @@ import pytest
 import requests
 from sqlalchemy import insert, update
 
-from api_shim.console.refusal_reasons import REASONS
-from api_shim.console.texts import LANGUAGES, texts_of
+from api_shim.admin.failure_words import words_about
 from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
 from pipeline.batches.refused_pictures import record_pictures
 from pipeline.batches.store import BatchStore
@@ -27,7 +26,6 @@ from pipeline.database.schema import batch_items, batches
 from pipeline.media.pictures import PictureLimits
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
-from pipeline.sources.base import RefusalReason
 from pipeline.storage_keys import refused_media
 from tests.batch_harness import picture
 from tests.console.conftest import ConsoleClient, sign_in
@@ -90,7 +88,7 @@ def test_batches_are_listed_in_pages(idle_stack: Stack, console: ConsoleClient) 
 def test_refused_items_with_their_reasons(idle_stack: Stack, console: ConsoleClient) -> None:
     batch = make_batch(idle_stack, MIXED, source=HOSTILE)
     page = console.get(f"/console/batches/{batch.id}").text
-    assert REASONS["no_face"] in page
+    assert words_about("no_face").why in page
     assert "ada.jpg" not in page
     assert "<script>alert" not in page
     shown = console.get(f"/admin/batches/{batch.id}").json()
@@ -211,13 +209,6 @@ def test_a_viewer_changes_nothing(idle_stack: Stack) -> None:
 @pytest.mark.parametrize("batch_id", ["0" * 32, "x", "../apps"])
 def test_no_such_batch(console: ConsoleClient, batch_id: str) -> None:
     assert console.get(f"/console/batches/{batch_id}").status_code in (400, 404)
-
-
-def test_every_reason_has_words() -> None:
-    assert {str(each) for each in RefusalReason if each is not RefusalReason.SKIPPED} <= {*REASONS}
-    for language in LANGUAGES:
-        if language != "en":
-            assert {*REASONS.values()} <= {*texts_of(language).catalog}
 
 
 # Starting ------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from api_shim.admin.batches import (
@@ -24,8 +26,8 @@ from api_shim.admin.batches import (
 )
 from api_shim.admin.operation import Given
 from api_shim.body import BodyKind
+from api_shim.console.failures import own_advice, why_text
 from api_shim.console.page import Page, View
-from api_shim.console.refusal_reasons import REASONS
 from api_shim.console.rendering import render
 from api_shim.intake import max_body_bytes
 from api_shim.multipart import MAX_PARTS
@@ -117,7 +119,7 @@ def show_batch(view: View) -> Reply:
         view, "batches/batch.html", batch=batch, items=items, query=query,
         state_of=lambda batch: state_text(view, batch), outcomes=OUTCOMES,
         short_kinds=SHORT_KINDS,
-        reason_of=lambda reason: reason_text(view, reason),
+        reason_of=partial(why_text, view.texts), advice_of=partial(own_advice, view.texts),
         may_cancel=batch.can_cancel and view.permits(CANCEL_BATCH),
         may_retry=batch.can_retry and view.permits(RETRY_ITEMS),
         sees_pictures=view.permits(SHOW_REFUSED_PICTURE),
@@ -154,11 +156,6 @@ def applications(view: View) -> list[Tenant]:
 def state_text(view: View, batch: OperatorBatch | BatchDetails) -> str:
     """The state of a batch in words."""
     return view.texts.gettext(STATES[batch.state])
-
-
-def reason_text(view: View, reason: str) -> str:
-    """Why an item was refused, in words; an unknown code as it is."""
-    return view.texts.gettext(REASONS.get(reason, reason))
 
 
 def read_fields(kind: type[Given], batch_id: str, **values: object) -> Given:

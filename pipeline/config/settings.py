@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     batch_retention_d: float = Field(90.0, gt=0)
     """Days after its last change for which the items of a batch are kept; until then the same
     command resumes it."""
+    refused_picture_retention_d: float = Field(30.0, ge=0)
+    """Days for which small pictures of the refused items of batches are kept, for who reviews them;
+    not longer than their batch. 0: none are made, and those that there are go."""
     bulk_nice: int = Field(10, ge=0, le=19)
     """Niceness of the processes of the worker `bulk`."""
     bulk_false_findings: float = Field(1.0, gt=0)

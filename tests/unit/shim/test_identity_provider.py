@@ -526,7 +526,9 @@ def test_roles_in_an_object(tmp_path: Path, provider: ForgedProvider) -> None:
     ({"oidc_faces": "a"}, "OIDC_FACES"),
 ])
 def test_settings_that_cannot_work(settings: dict[str, str], named: str) -> None:
-    given: dict[str, Any] = {"oidc_issuer": "https://provider.example", "oidc_client_id": CLIENT, **settings}
+    given: dict[str, Any] = {
+        "oidc_issuer": "https://provider.example", "oidc_client_id": CLIENT, **settings,
+    }
     with pytest.raises(ConfigurationError, match=named):
         open_identity_provider(Settings(**given), time.time)
 

@@ -84,7 +84,7 @@ class JobHandlers:
     async def cancel(self, call: Call, _receive: Receive) -> Reply:
         job, ended_now = await in_thread(self._service.threads.reads, self._cancel, call)
         if ended_now:
-            self._service.announce_end(job.id)
+            self._service.announce_ends(job.id)
             return job_reply(200, job, call.mount)
         ended = {"code": "job_ended", "message": "The job has ended."}
         return job_reply(409, job, call.mount, ended)

@@ -138,10 +138,11 @@ class Service:
         messages that the broker does not accept."""
         self.threads.notifications.submit(self.dispatcher.publish, job.id, job.stage)
 
-    def announce_end(self, job_id: str) -> None:
-        """Notify all processes that a job has ended."""
-        self.waiters.wake(job_id)
-        self.threads.notifications.submit(self._notifier.publish, job_id)
+    def announce_ends(self, *job_ids: str) -> None:
+        """Notify all processes that jobs have ended."""
+        for job_id in job_ids:
+            self.waiters.wake(job_id)
+        self.threads.notifications.submit(self._notifier.publish, *job_ids)
 
     async def find_job(self, job_id: str) -> Job | None:
         return await in_thread(self.threads.reads, self.jobs.read.find, job_id)

@@ -27,6 +27,9 @@ from pipeline.types import JsonObject
 
 PageLimit = Annotated[int, msgspec.Meta(ge=1, le=200)]
 JobNumber = Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+MOST_CANCELLED = 10_000
+"""Jobs that one call cancels."""
+
 EBML = b"\x1aE\xdf\xa3"
 """Begins WebM and Matroska; other clips are of the MP4 family."""
 
@@ -80,6 +83,32 @@ class JobName(msgspec.Struct, frozen=True):
     """A job by its id."""
 
     job_id: str
+
+
+class WaitingJobsQuery(msgspec.Struct, frozen=True):
+    """The queued jobs of an application (its name); those of batches are left out."""
+
+    application: str
+
+
+class WaitingJobsCount(msgspec.Struct, frozen=True):
+    """How many jobs wait; 10,000 may be more."""
+
+    jobs: int
+
+
+class WaitingJobsToCancel(msgspec.Struct, frozen=True, kw_only=True):
+    """As many of the queued jobs of an application (its name) as were counted, the oldest first;
+    those of batches are left out."""
+
+    application: str
+    jobs: Annotated[int, msgspec.Meta(ge=1, le=MOST_CANCELLED)]
+
+
+class CancelledJobs(msgspec.Struct, frozen=True):
+    """How many jobs were ended: fewer than were asked for where workers were faster."""
+
+    cancelled: int
 
 
 class JobPictureName(msgspec.Struct, frozen=True):
@@ -190,8 +219,30 @@ def cancel_job(services: AdminServices, actor: Actor, given: JobName) -> ListedJ
     job, ended_now = service.jobs.cancel(job.tenant_id, job.id, actor.operator.name)
     if not ended_now:
         raise Conflict("The job has ended.")
-    service.announce_end(job.id)
+    service.announce_ends(job.id)
     return listed(job, tenant_names(service.engine))
+
+
+def count_waiting(
+    services: AdminServices, _actor: Actor, given: WaitingJobsQuery
+) -> WaitingJobsCount:
+    tenant = services.tenant(given.application)
+    return WaitingJobsCount(services.service.jobs.waiting.count(tenant.id, MOST_CANCELLED))
+
+
+def cancel_waiting(
+    services: AdminServices, actor: Actor, given: WaitingJobsToCancel
+) -> CancelledJobs:
+    """Each transaction ends a part of the jobs, so that no other waits for long."""
+    service, tenant, cancelled = services.service, services.tenant(given.application), 0
+    while cancelled < given.jobs:
+        left = given.jobs - cancelled
+        ended = service.jobs.waiting.cancel(tenant.id, left, actor.operator.name)
+        if not ended:
+            break
+        service.announce_ends(*ended)
+        cancelled += len(ended)
+    return CancelledJobs(cancelled)
 
 
 def retry_job(services: AdminServices, actor: Actor, given: JobName) -> ListedJob:
@@ -301,6 +352,15 @@ CANCEL_JOB = AdminOperation(
     "jobs.cancel", "POST", "/jobs/{job_id}/cancel", "End a job that waits or runs.",
     OperatorRole.OPERATOR, JobName, ListedJob, cancel_job, subject_of=_job_of,
 )
+COUNT_WAITING = AdminOperation(
+    "jobs.waiting", "GET", "/jobs/waiting", "How many jobs of an application wait.",
+    OperatorRole.VIEWER, WaitingJobsQuery, WaitingJobsCount, count_waiting,
+)
+CANCEL_WAITING = AdminOperation(
+    "jobs.cancel_waiting", "POST", "/jobs/waiting/cancel",
+    "End the jobs of an application that wait.", OperatorRole.OPERATOR, WaitingJobsToCancel,
+    CancelledJobs, cancel_waiting, subject_of=lambda given: f"{given.jobs} jobs",
+)
 RETRY_JOB = AdminOperation(
     "jobs.retry", "POST", "/jobs/{job_id}/retry",
     "Put a failed or cancelled job back, as a new try that costs nothing.",
@@ -313,4 +373,6 @@ SHOW_PICTURE = AdminOperation(
     subject_of=lambda given: f"{given.job_id} {given.picture}",
 )
 
-OPERATIONS = (LIST_JOBS, SHOW_JOB, CANCEL_JOB, RETRY_JOB, SHOW_PICTURE)
+OPERATIONS = (
+    LIST_JOBS, COUNT_WAITING, CANCEL_WAITING, SHOW_JOB, CANCEL_JOB, RETRY_JOB, SHOW_PICTURE,
+)

@@ -55,6 +55,7 @@ from pipeline.jobs.statements import (
 from pipeline.jobs.timeline import JobEvent, note
 from pipeline.jobs.together import JobEnd, JobsTogether
 from pipeline.jobs.upkeep import JobUpkeep
+from pipeline.jobs.waiting_jobs import WaitingJobs
 from pipeline.metering.usage import charge
 from pipeline.types import JsonObject
 
@@ -70,7 +71,7 @@ CROWD = 1000
 class JobStore:
     """Accepting, running and ending jobs. ``read`` answers questions about them, ``upkeep``
     is the reconciler's side, ``overview`` counts them, ``search`` lists them for operators,
-    ``together`` changes several at once.
+    ``together`` changes several at once, ``waiting`` ends those of an application.
     ``clock`` gives epoch seconds (None: the database's).
 
     All methods raise ``DatabaseUnavailable``.
@@ -85,6 +86,7 @@ class JobStore:
         self.upkeep = JobUpkeep(engine, clock)
         self.overview = JobOverview(engine, clock)
         self.search = JobSearch(engine)
+        self.waiting = WaitingJobs(engine, clock)
         self._engine = engine
         self.together = JobsTogether(engine, clock, keys or NoKeys())
         self._backlog = Backlog(engine, clock)

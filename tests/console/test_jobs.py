@@ -13,12 +13,14 @@ from api_shim.admin.failure_words import words_about
 from api_shim.console.pages.jobs import EVENTS, NOBODY
 from api_shim.console.texts import texts_of
 from pipeline.errors import FaceError, JobCrashed, MediaUnavailable, NoFace
+from pipeline.jobs import waiting_jobs
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.timeline import JobEvent
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
 from tests.console.conftest import ConsoleClient, sign_in
 from tests.face2_client import base64_of
+from tests.job_factory import add_tenant, new_job
 from tests.stack import Stack
 
 HOSTILE = "<script>alert(1)</script> \"'& 王😀 \u202eevil"
@@ -182,3 +184,47 @@ def test_events_are_translated() -> None:
     assert {*EVENTS.values(), *NOBODY.values()} <= texts_of("zh").catalog.keys()
     assert set(EVENTS) == set(JobEvent) - {JobEvent.STAGE}
     assert set(NOBODY) < set(EVENTS)
+
+
+def test_all_waiting_jobs_of_an_application_are_cancelled(
+    idle_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting_jobs, "CHUNK", 2)
+    name = f"waiting-{next(_SEEDS)}-{HOSTILE}"
+    mine, others = (
+        add_tenant(idle_stack.cluster.engine, each)
+        for each in (name, f"{name}, another")
+    )
+    made = [idle_stack.jobs.submit(new_job(mine))[0] for _ in range(5)]
+    batch, _ = idle_stack.jobs.submit(new_job(mine, operation="bulk", stage="bulk", dialect=""))
+    other, _ = idle_stack.jobs.submit(new_job(others))
+    console = sign_in(idle_stack, OperatorRole.OPERATOR)
+    viewer = sign_in(idle_stack, OperatorRole.VIEWER)
+    listed = {"state": "queued", "application": name}
+    assert "Cancel 5 waiting jobs" in console.get("/console/jobs", params=listed).text
+    for without in ({"application": name}, {**listed, "operation": "locate"}):
+        assert "waiting job" not in console.get("/console/jobs", params=without).text
+    assert "waiting job" not in viewer.get("/console/jobs", params=listed).text
+    asked = {"application": name, "jobs": 4}
+    assert viewer.post("/admin/jobs/waiting/cancel", json=asked).status_code == 403
+    assert console.submit("/console/jobs/waiting/cancel", **asked).status_code == 303
+    # As many as the operator was told, the oldest first.
+    states = [idle_stack.jobs.read.get(mine, each.id).state for each in made]
+    assert states == [JobState.CANCELLED] * 4 + [JobState.QUEUED]
+    entry = AuditLog(idle_stack.cluster.engine).page()[0]
+    assert (entry.action, entry.application) == ("jobs.cancel_waiting", name)
+    assert (entry.subject, entry.outcome) == ("4 jobs", "done")
+    counted = console.get("/admin/jobs/waiting", params={"application": name}).json()
+    assert counted == {"jobs": 1}
+    answer = console.post("/admin/jobs/waiting/cancel", json={"application": name, "jobs": 9})
+    assert answer.json() == {"cancelled": 1}
+    assert not idle_stack.jobs.read.get(mine, batch.id).ended
+    assert not idle_stack.jobs.read.get(others, other.id).ended
+    (step,) = console.get(f"/admin/jobs/{made[0].id}").json()["timeline"]
+    assert (step["event"], step["by"]) == ("cancelled", entry.operator)
+    for wrong in ({"jobs": 0}, {"jobs": 10_001}, {"jobs": "all"}, {}):
+        sent = {"application": name, **wrong}
+        assert console.post("/admin/jobs/waiting/cancel", json=sent).status_code == 400
+        assert console.submit("/console/jobs/waiting/cancel", **sent).status_code == 400
+    idle_stack.jobs.cancel(mine, batch.id)
+    idle_stack.jobs.cancel(others, other.id)

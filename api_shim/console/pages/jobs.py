@@ -10,6 +10,8 @@ import msgspec
 
 from api_shim.admin.jobs import (
     CANCEL_JOB,
+    CANCEL_WAITING,
+    COUNT_WAITING,
     LIST_JOBS,
     RETRY_JOB,
     SHOW_JOB,
@@ -18,6 +20,8 @@ from api_shim.admin.jobs import (
     JobPage,
     JobQuery,
     ShownJob,
+    WaitingJobsQuery,
+    WaitingJobsToCancel,
 )
 from api_shim.console.failures import message_text, why_text
 from api_shim.console.page import Page, View
@@ -56,8 +60,19 @@ def show_list(view: View) -> Reply:
         view, "jobs/list.html", page=page, given=given, searched=searched, problem=problem,
         older=view.link(LIST, **filters, before=page.next), filtered=bool(filters),
         states=[each.value for each in JobState], operations=list(PLANS),
-        first=not query.get("before"),
+        first=not query.get("before"), waiting=_waiting(view, given) if page.jobs else 0,
     )
+
+
+def _waiting(view: View, given: dict[str, str]) -> int:
+    """How many jobs wait, where just those of one application are listed and the operator may
+    cancel them."""
+    filters = {name for name, value in given.items() if value}
+    if filters != {"state", "application"} or not view.permits(CANCEL_WAITING):
+        return 0
+    if given["state"] != JobState.QUEUED or view.query.get("q"):
+        return 0
+    return view.perform(COUNT_WAITING, WaitingJobsQuery(given["application"])).jobs
 
 
 def _find(view: View, given: dict[str, str], searched: str) -> JobPage:
@@ -150,6 +165,19 @@ def cancel(view: View) -> Reply:
     return view.redirect(f"{LIST}/{job.id}", view.texts.gettext("The job is cancelled."))
 
 
+def cancel_waiting(view: View) -> Reply:
+    """End as many jobs as the page has said."""
+    try:
+        given = msgspec.convert(view.fields, WaitingJobsToCancel, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(str(error)) from error
+    cancelled = view.perform(CANCEL_WAITING, given).cancelled
+    notice = view.texts.ngettext("%d job is cancelled.", "%d jobs are cancelled.", cancelled)
+    return view.redirect(
+        LIST, notice % cancelled, state=JobState.QUEUED.value, application=given.application
+    )
+
+
 def retry(view: View) -> Reply:
     job = view.perform(RETRY_JOB, JobName(view.call.path_values["job_id"]))
     return view.redirect(f"{LIST}/{job.id}", view.texts.gettext("The job is queued again."))
@@ -157,6 +185,7 @@ def retry(view: View) -> Reply:
 
 PAGES = (
     Page(LIST, get=show_list),
+    Page(f"{LIST}/waiting/cancel", post=cancel_waiting, role=OperatorRole.OPERATOR),
     Page(f"{LIST}/{{job_id}}", get=show_job),
     Page(f"{LIST}/{{job_id}}/cancel", post=cancel, role=OperatorRole.OPERATOR),
     Page(f"{LIST}/{{job_id}}/retry", post=retry, role=OperatorRole.OPERATOR),

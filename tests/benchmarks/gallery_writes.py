@@ -6,8 +6,8 @@ Chunks of a bulk enrolment, claimed and ended by so many writer processes as wor
 into the gallery of one application, without models: embeddings are made up, and the cut-outs
 count as stored. PostgreSQL runs with fsync, and each chunk's commit waits for the disk.
 
-Prints a JSON object: faces and transactions a second, milliseconds of processor time a face
-of the writers and of the server, and with ``--statements`` what one writer waits for, in
+Prints a JSON object: faces and transactions a second, milliseconds a face for which the gallery is
+locked, and of processor time of the writers and of the server, and with ``--statements`` what one writer waits for, in
 milliseconds a face, statement by statement.
 """
 
@@ -65,19 +65,24 @@ class StoredCutouts(DirectoryStore):
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one writer did: its chunks, processor seconds, and seconds by statement."""
+    """What one writer did: its chunks, processor seconds, seconds for which it held the
+    gallery's lock, and seconds by statement."""
 
     chunks: int
     cpu_s: float
+    locked_s: float
     statements: Counter[str]
 
 
 class StatementTimes:
-    """Seconds of wall time by statement, as the client sees them."""
+    """Seconds of wall time by statement, as the client sees them, and from the grant of the
+    gallery's lock to the end of the commit that releases it."""
 
     def __init__(self, engine: Engine) -> None:
         self.seconds: Counter[str] = Counter()
+        self.locked_s = 0.0
         self._at = 0.0
+        self._locked_at: float | None = None
         event.listen(engine, "before_cursor_execute", self._before)
         event.listen(engine, "after_cursor_execute", self._after)
         commit = engine.dialect.do_commit
@@ -85,25 +90,31 @@ class StatementTimes:
         def timed(connection: Any) -> None:
             at = time.perf_counter()
             commit(connection)
-            self.seconds["COMMIT"] += time.perf_counter() - at
+            now = time.perf_counter()
+            self.seconds["COMMIT"] += now - at
+            if self._locked_at is not None:
+                self.locked_s += now - self._locked_at
+                self._locked_at = None
 
         engine.dialect.do_commit = timed  # type: ignore[method-assign]
 
     def _before(self, *_: object) -> None:
         self._at = time.perf_counter()
 
-    def _after(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
-        self.seconds[_short(statement)] += time.perf_counter() - self._at
+    def _after(self, _connection: object, cursor: Any, statement: str, *_: object) -> None:
+        now, name = time.perf_counter(), _short(statement)
+        self.seconds[name] += now - self._at
+        if name == "SELECT tenants" and cursor.rowcount and self._locked_at is None:
+            self._locked_at = now
 
 
 def _short(statement: str) -> str:
     """The verb and the table of a statement."""
     words = statement.split()
-    verb = words[0]
-    for before in ("INTO", "FROM", "UPDATE", "COPY"):
-        if before in words:
-            return f"{verb} {words[words.index(before) + 1].split('.')[0].strip('(')}"
-    return " ".join(words[:3])
+    before = {"INSERT": "INTO", "UPDATE": "UPDATE"}.get(words[0], "FROM")
+    if before in words and words[0] not in ("SAVEPOINT", "RELEASE"):
+        return f"{words[0]} {words[words.index(before) + 1]}"
+    return " ".join(words[:2])
 
 
 def write(url: str, folder: str, jobs: Sequence[Job], ready: Barrier, results: Any) -> None:
@@ -131,7 +142,7 @@ def write(url: str, folder: str, jobs: Sequence[Job], ready: Barrier, results: A
         assert store.finish(claim, outcome.result, [], outcome.effect)
     cpu_s = time.process_time() - start
     ready.wait()
-    results.put(Written(len(jobs), cpu_s, times.seconds))
+    results.put(Written(len(jobs), cpu_s, times.locked_s, times.seconds))
     ready.wait()
     engine.dispose()
 
@@ -174,6 +185,7 @@ def measure(
     faces = len(jobs) * size
     found: dict[str, Any] = {
         "faces_per_s": round(faces / seconds),
+        "locked_ms": round(1000 * sum(each.locked_s for each in written) / faces, 3),
         "writer_cpu_ms": round(1000 * sum(each.cpu_s for each in written) / faces, 3),
     }
     if server is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Connection,
     Float,
@@ -132,7 +133,9 @@ def _parameters(table: Table, names: Sequence[str]) -> str:
 def _array_kind(column: Column[Any]) -> str:
     """The type of PostgreSQL in which a column's values travel. A text is not cut to its column's
     length: the column refuses it."""
-    kinds = {JSON: "json", Float: "float8", Integer: "bigint", LargeBinary: "bytea"}
+    kinds = {
+        JSON: "json", Float: "float8", Integer: "bigint", LargeBinary: "bytea", Boolean: "boolean",
+    }
     return next((name for kind, name in kinds.items() if isinstance(column.type, kind)), "text")
 
 

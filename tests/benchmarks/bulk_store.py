@@ -133,7 +133,7 @@ def carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
                 PictureHeader("jpeg", 250, 250, 1),
                 ExaminedPicture(250, 250, [face], [QUALITY], [CUTOUT], [], []), unit[None],
             ),
-            f"id{item.sha256}"[:64],
+            f"id{item.sha256[2:]}",
         )
         for item, unit in zip(items, units, strict=True)
     ]

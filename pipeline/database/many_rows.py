@@ -47,7 +47,7 @@ def take_ids(connection: Connection, counts: Mapping[Column[int], int]) -> list[
             for start, count in zip(starts, counts.values(), strict=True)
         ]
     taken = connection.exec_driver_sql(_next_values(tuple(counts)), tuple(counts.values())).one()
-    return [sorted(ids or ()) for ids in taken]
+    return [sorted(ids) for ids in taken]
 
 
 def insert_rows(connection: Connection, tables: Mapping[Table, Rows]) -> None:
@@ -80,10 +80,13 @@ def update_rows(
         connection.exec_driver_sql(_update(table, keys, names), _arrays(table, names, rows))
 
 
+# Names of the schema alone go into the texts of statements.
+
+
 @lru_cache
 def _next_values(columns: tuple[Column[int], ...]) -> str:
     parts = (
-        f"(SELECT array_agg(nextval(pg_get_serial_sequence('{each.table.name}', '{each.name}'))) "
+        f"array(SELECT nextval(pg_get_serial_sequence('{each.table.name}', '{each.name}')) "  # noqa: S608
         "FROM generate_series(1, %s))"
         for each in columns
     )
@@ -94,7 +97,7 @@ def _next_values(columns: tuple[Column[int], ...]) -> str:
 def _insert(columns: tuple[tuple[Table, tuple[str, ...]], ...]) -> str:
     """References are checked at the end of the statement, when all tables have their rows."""
     *others, last = (
-        f"INSERT INTO {table.name} ({', '.join(map(_quoted, names))}) "
+        f"INSERT INTO {table.name} ({', '.join(map(_quoted, names))}) "  # noqa: S608
         f"SELECT * FROM unnest({_parameters(table, names)})"
         for table, names in columns
     )
@@ -107,7 +110,7 @@ def _update(table: Table, keys: tuple[str, ...], names: tuple[str, ...]) -> str:
     changes = ", ".join(f"{_quoted(name)} = new.{name}" for name in names if name not in keys)
     same = " AND ".join(f"{table.name}.{name} = new.{name}" for name in keys)
     return (
-        f"UPDATE {table.name} SET {changes} "
+        f"UPDATE {table.name} SET {changes} "  # noqa: S608
         f"FROM unnest({_parameters(table, names)}) AS new ({', '.join(map(_quoted, names))}) "
         f"WHERE {same}"
     )

@@ -7,8 +7,8 @@ into the gallery of one application, without models: embeddings are made up, and
 count as stored. PostgreSQL runs with fsync, and each chunk's commit waits for the disk.
 
 Prints a JSON object: faces and transactions a second, milliseconds a face for which the gallery is
-locked, and of processor time of the writers and of the server, and with ``--statements`` what one writer waits for, in
-milliseconds a face, statement by statement.
+locked, and of processor time of the writers and of the server; with ``--statements`` also for what
+the writers wait, statement by statement.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from typing import Any, cast
 
 import numpy as np
 import psutil
-from sqlalchemy import Engine, event, func, insert, select, text
+from sqlalchemy import Engine, event, func, select, text
 
-from pipeline.batches.chunks import ChunkReader, chunk_of
+from pipeline.batches.chunks import chunk_of
 from pipeline.batches.model import Batch
 from pipeline.batches.store import BatchStore
 from pipeline.database import migrate
-from pipeline.database.engine import open_engine, reading, writing
+from pipeline.database.engine import open_engine, reading
 from pipeline.database.schema import changes, tenants, vectors
 from pipeline.encryption.data_key import NoKeys
 from pipeline.execution.bulk import finish_bulk

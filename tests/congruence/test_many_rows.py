@@ -65,7 +65,10 @@ def test_rows_refer_to_rows_of_the_same_statement(engine: Engine, tenant: int) -
                 image(number, tenant, description=word) for number, word in enumerate(words, 1)
             ],
             faces: [
-                face(100 + number, tenant, number, name=word, quality={"said": word, "n": [1, None]})
+                face(
+                    100 + number, tenant, number, name=word,
+                    quality={"said": word, "n": [1, None]},
+                )
                 for number, word in enumerate(words, 1)
             ],
         })

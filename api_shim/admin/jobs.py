@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from api_shim.admin.advice import advice_on
+from api_shim.admin.failure_words import words_about
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Download
 from api_shim.admin.shortening import shorten
 from api_shim.dialects.base import Dialect
@@ -255,7 +255,7 @@ def _error(job: Job) -> ShownError | None:
         return None
     code = str(job.error.get("code", FaceError.code))
     return ShownError(
-        code=code, message=str(job.error.get("message", "")), advice=advice_on(code),
+        code=code, message=str(job.error.get("message", "")), advice=words_about(code).advice,
         reason=job.error.get("reason"), picture=job.error.get("picture"),
     )
 

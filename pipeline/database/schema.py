@@ -638,6 +638,21 @@ batch_items = Table(
 )
 """The items of the sources of batches."""
 
+refused_pictures = Table(
+    "refused_pictures",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    _tenant_id(),
+    _batch_id(),
+    Column("number", BigInteger, nullable=False),
+    Column("media_key", String(512), nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+    UniqueConstraint("batch_id", "number"),
+    Index(None, "tenant_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""Small pictures of items that were refused after they were decoded (``refused_pictures.py``)."""
+
 findings = Table(
     "findings",
     METADATA,

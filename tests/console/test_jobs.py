@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from api_shim.admin.advice import ADVICE, advice_on
-from api_shim.console.texts import LANGUAGES, texts_of
-from pipeline.errors import FaceError, JobCrashed, NoFace, NotUtf8
+from api_shim.admin.failure_words import words_about
+from pipeline.errors import FaceError, JobCrashed, NoFace
 from pipeline.jobs.model import Job, JobState
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
@@ -77,7 +76,7 @@ def test_a_failed_job_says_why_and_runs_again(idle_stack: Stack) -> None:
     job = submit(idle_stack)
     fail(idle_stack, job, JobCrashed(HOSTILE))
     page = console.get(f"/console/jobs/{job.id}").text
-    assert escape(advice_on("job_crashed")) in page
+    assert escape(words_about("job_crashed").advice) in page
     assert "<script>alert" not in page
     shown = console.get(f"/admin/jobs/{job.id}").json()
     assert shown["error"]["code"] == "job_crashed"
@@ -145,15 +144,3 @@ def test_a_viewer_changes_nothing(idle_stack: Stack) -> None:
 def test_unknown_jobs(console: ConsoleClient, job_id: str) -> None:
     assert console.get(f"/console/jobs/{job_id}").status_code == 404
     assert console.get(f"/admin/jobs/{job_id}").status_code == 404
-
-
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
-def test_advice_is_translated(language: str) -> None:
-    assert set(ADVICE.values()) <= texts_of(language).catalog.keys()
-
-
-def test_each_error_has_the_advice_of_its_nearest_class() -> None:
-    assert advice_on("no_face") == ADVICE[NoFace]
-    assert advice_on(NotUtf8.code) == advice_on("invalid_parameter")
-    assert advice_on("media_full") == advice_on("media_unavailable")
-    assert advice_on("never heard of") == ADVICE[FaceError]

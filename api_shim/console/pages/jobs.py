@@ -18,6 +18,7 @@ from api_shim.admin.jobs import (
     JobQuery,
     ShownJob,
 )
+from api_shim.console.failures import message_text
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
 from api_shim.requests import Reply
@@ -96,8 +97,10 @@ def _moment(text: str) -> float | None:
 
 def show_job(view: View) -> Reply:
     found = view.perform(SHOW_JOB, view.read(SHOW_JOB))
+    error = found.error
     return render(
         view, "jobs/job.html", found=found, job=found.job, bars=timeline_bars(found),
+        message=message_text(view.texts, error.code, error.message) if error else "",
         sees_pictures=view.permits(SHOW_PICTURE), may_cancel=view.permits(CANCEL_JOB),
         may_retry=view.permits(RETRY_JOB), ended=found.job.finished_at is not None,
     )

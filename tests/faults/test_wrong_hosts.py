@@ -95,7 +95,7 @@ def test_another_master_key(
     signals: Signals,
 ) -> None:
     """It is well-formed. A process with it does not start."""
-    wrong = {"master_key": encode_key(os.urandom(KEY_BYTES))}
+    wrong: dict[str, Any] = {"master_key": encode_key(os.urandom(KEY_BYTES))}
     with (
         deployment.cluster.faceline("serve", port=free_port(), **wrong) as shim,
         deployment.cluster.faceline("worker", **wrong) as worker,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
 from contextlib import AbstractContextManager, suppress
 from typing import Annotated
 
 import typer
 
-from infra.cli.arguments import Json
+from infra.cli.arguments import Json, local_operator
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from infra.local.stack import reachable, running_stack
@@ -61,21 +59,13 @@ class Accounts:
     def recording(self, action: str, subject: str) -> AbstractContextManager[Recording]:
         """An entry around a change that names the user of this machine."""
         return self._audit.recording(
-            f"{_user()} (command line)", action, subject=subject, host=socket.gethostname()
+            local_operator(), action, subject=subject, host=socket.gethostname()
         )
 
     def link(self, operator: Operator, url: str) -> str:
         """A link that signs an operator in once."""
         with self.recording("operator.link", operator.name):
             return f"{url}/console/sign-in/link?token={self.sessions.make_link(operator.id)}"
-
-
-def _user() -> str:
-    """Who runs this; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
 
 
 @app.command()

@@ -42,6 +42,7 @@ from pipeline.encryption.keyring import FixedKeys, KeyFile, encode_key
 from pipeline.errors import DatabaseUnavailable
 from pipeline.operators import sign_in
 from pipeline.operators.model import Operator
+from pipeline.operators.passwords import hash_password
 from pipeline.operators.sessions import PROGRAM_PREFIX, SessionStore
 from pipeline.webhooks.signing import SECRET_PREFIX
 from pipeline.webhooks.store import WebhookStore
@@ -271,7 +272,7 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
             (requests.Session, "request", _checked),
         ):
             patch.setattr(owner, name, _noting(getattr(owner, name), note))
-        patch.setattr(sign_in, "hash_password", _note_password(sign_in.hash_password))
+        patch.setattr(sign_in, "hash_password", _note_password(hash_password))
         patch.setattr(sign_in.SignIn, "start_codes", _note_codes(sign_in.SignIn.start_codes))
         made = DataKey.__init__
 

@@ -7,8 +7,9 @@ from pipeline.config.settings import Settings
 from pipeline.database.clock import database_time
 from pipeline.database.engine import open_engine
 from pipeline.deletions.receipts import note_positions
+from pipeline.index.local_views import LocalViews
 from pipeline.index.states import StateNotes, states_of
-from pipeline.index.tenant_views import TenantViews
+from pipeline.index.views import Views
 from pipeline.periodic import Ticker
 
 # Seconds that the end of the process waits for a round: one that writes the snapshot of a
@@ -20,9 +21,13 @@ class IndexUpkeep:
     """Rounds over the views of all tenants, in a thread of its own. The first one reads every
     gallery; searches do not wait for it."""
 
-    def __init__(self, settings: Settings, views: TenantViews, process_id: str) -> None:
+    def __init__(
+        self, settings: Settings, views: Views, local: LocalViews, process_id: str
+    ) -> None:
+        """``local`` are those of the views that are in this process's memory."""
         self._engine = open_engine(settings.sql_url, durable=False)
         self._views = views
+        self._local = local
         self._process_id = process_id
         self._states = StateNotes(self._engine, process_id)
         self._ticker = Ticker("index_upkeep", settings.index_round_s, self.round, at_once=True)
@@ -33,9 +38,9 @@ class IndexUpkeep:
     def round(self) -> None:
         """Once over all tenants. Raises ``DatabaseUnavailable``."""
         began = database_time(self._engine)
-        self._views.maintain(readable_tenant_ids(self._engine))
-        note_positions(self._engine, self._process_id, self._views.applied, began)
-        self._states.note(states_of(self._views))
+        self._views.keep(readable_tenant_ids(self._engine))
+        note_positions(self._engine, self._process_id, self._local.applied, began)
+        self._states.note(states_of(self._local))
 
     def close(self) -> None:
         self._ticker.close(STOP_S)

@@ -213,12 +213,12 @@ def _run_index_process(
     app: Celery, settings: Settings, group: str, metrics: MetricsEndpoint, file: HeartbeatFile
 ) -> int:
     process.start(settings, group)
-    views = process.runtime().resources.get(SearchResources).views
+    search = process.runtime().resources.get(SearchResources)
     metrics.add(
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
-        partial(index_gauges, views, settings.purge_after_s),
+        partial(index_gauges, search.local, settings.purge_after_s),
     )
-    following = IndexUpkeep(settings, views, process.process_id())
+    following = IndexUpkeep(settings, search.views, search.local, process.process_id())
     watchdog = Watchdog(process.runtime())
     following.start()
     watchdog.start()

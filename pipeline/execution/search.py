@@ -25,8 +25,9 @@ from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit
+from pipeline.index.local_views import LocalViews
 from pipeline.index.options import ViewOptions
-from pipeline.index.tenant_views import TenantViews
+from pipeline.index.views import Views
 from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, Plan, SearchParams
 from pipeline.types import JsonObject
@@ -39,7 +40,10 @@ SPARE_HITS = 8
 class SearchResources:
     """Only an index process has them."""
 
-    views: TenantViews
+    views: Views
+    local: LocalViews
+    """Those of the views that are in this process's memory."""
+    gallery: ChangeLog
     collections: CollectionStore
 
 
@@ -50,11 +54,11 @@ class SearchHits(msgspec.Struct, frozen=True):
 
 
 def open_search(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
-    views = TenantViews(
-        ChangeLog(engine, resources.keys), resources.media, ViewOptions.from_settings(settings),
-        database_clock(engine),
+    gallery = ChangeLog(engine, resources.keys)
+    local = LocalViews(
+        gallery, resources.media, ViewOptions.from_settings(settings), database_clock(engine)
     )
-    return [SearchResources(views, CollectionStore(engine, resources.media))]
+    return [SearchResources(local, local, gallery, CollectionStore(engine, resources.media))]
 
 
 def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
@@ -65,7 +69,7 @@ def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources
     """
     asked = SearchParams.from_json(job.params)
     own = resources.get(SearchResources)
-    _check_model(job, context, resources, own.views)
+    _check_model(job, context, resources, own.gallery)
     inside = None
     if asked.collections is not None:
         found = own.collections.resolve(job.tenant_id, asked.collections)
@@ -76,14 +80,14 @@ def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources
     return context.add(SearchHits(hits))
 
 
-def _check_model(job: Job, context: JobContext, resources: Resources, views: TenantViews) -> None:
+def _check_model(job: Job, context: JobContext, resources: Resources, gallery: ChangeLog) -> None:
     """Vectors of two models cannot be compared: those of the probe, of the gallery and
     of the calibration table must come from one."""
     here = model_of(resources.pack)
     if context.model != here:
         # A worker of another pack, which the deployment no longer has, or not yet.
         raise IntermediateLost("Another model pack embedded the face.")
-    there = views.source.vector_model(job.tenant_id)
+    there = gallery.vector_model(job.tenant_id)
     if there is not None and there != here:
         raise PackMismatch(
             f"The gallery was made with the pack {there.pack!r} and {here.pack!r} is served; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipeline.index.tenant_views import TenantViews
+from pipeline.index.local_views import LocalViews
 from pipeline.metrics.catalogue import (
     INDEX_BYTES,
     INDEX_FACES,
@@ -20,7 +20,7 @@ from pipeline.metrics.instruments import GaugeReading
 
 
 def index_gauges(
-    views: TenantViews, purge_after_s: float, clock: Callable[[], float] | None = None
+    views: LocalViews, purge_after_s: float, clock: Callable[[], float] | None = None
 ) -> Iterator[GaugeReading]:
     """The galleries in memory, as the last round left them. Without ``clock`` by that of the
     views."""

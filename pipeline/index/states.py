@@ -13,7 +13,7 @@ from pipeline.database.engine import change_rows, read_rows, writing
 from pipeline.database.schema import index_states, processes, snapshots, tenants
 
 if TYPE_CHECKING:  # who only reads states needs no index
-    from pipeline.index.tenant_views import TenantViews
+    from pipeline.index.local_views import LocalViews
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class GallerySnapshot:
     snapshot_at: float | None
 
 
-def states_of(views: TenantViews) -> dict[int, IndexState]:
+def states_of(views: LocalViews) -> dict[int, IndexState]:
     """The galleries in memory, by tenant."""
     return {
         view.tenant_id: IndexState(

@@ -26,8 +26,8 @@ from pipeline.database.engine import open_engine, writing
 from pipeline.database.schema import tenants
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.index.engine_choice import EngineChoice
+from pipeline.index.local_views import LocalViews
 from pipeline.index.options import ViewOptions
-from pipeline.index.tenant_views import TenantViews
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import VectorModel
 from tests.synthetic_gallery import fill_gallery
@@ -51,7 +51,7 @@ def fill(url: str, count: int) -> None:
 def measure(url: str, media: str, engine: str, write: bool, answer: Any) -> None:
     """(growth of the resident memory, the view's own estimate), in bytes a face."""
     options = ViewOptions(engine_choice=EngineChoice(engine))  # type: ignore[arg-type]
-    views = TenantViews(
+    views = LocalViews(
         ChangeLog(open_engine(url, durable=False)), DirectoryStore(Path(media)), options
     )
     probe = np.eye(1, DIMENSION, dtype=np.float32)[0]

@@ -14,8 +14,8 @@ from sqlalchemy import Engine
 from pipeline.accounts.tenants import tenant_ids
 from pipeline.errors import IndexBehind, MediaUnavailable
 from pipeline.gallery.change_log import ChangeLog
+from pipeline.index.local_views import LocalViews
 from pipeline.index.options import ViewOptions
-from pipeline.index.tenant_views import TenantViews
 from pipeline.media.directory import DirectoryStore
 from pipeline.types import VectorModel
 from tests.gallery_factory import TenantGallery, vector_of
@@ -29,17 +29,17 @@ def other(engine: Engine, gallery: TenantGallery) -> TenantGallery:
 
 
 @pytest.fixture
-def views(gallery: TenantGallery) -> TenantViews:
-    return TenantViews(gallery.log, gallery.media, ViewOptions())
+def views(gallery: TenantGallery) -> LocalViews:
+    return LocalViews(gallery.log, gallery.media, ViewOptions())
 
 
-def search(views: TenantViews, gallery: TenantGallery, picture: str, **wanted: int) -> list[int]:
+def search(views: LocalViews, gallery: TenantGallery, picture: str, **wanted: int) -> list[int]:
     probe = vector_of(f"{picture}-0")
     found = views.search(gallery.tenant, probe, 5, None, wanted.get("at_least", 0))
     return [hit.label for hit in found]
 
 
-def test_searches_see_what_was_committed_before(views: TenantViews, gallery: TenantGallery) -> None:
+def test_searches_see_what_was_committed_before(views: LocalViews, gallery: TenantGallery) -> None:
     """Also without being told a number, and when the view was open before."""
     assert search(views, gallery, "one") == []
     face = gallery.add("one")
@@ -50,7 +50,7 @@ def test_searches_see_what_was_committed_before(views: TenantViews, gallery: Ten
 
 
 def test_a_number_that_the_gallery_does_not_know(
-    views: TenantViews, gallery: TenantGallery
+    views: LocalViews, gallery: TenantGallery
 ) -> None:
     gallery.add("one")
     with pytest.raises(IndexBehind) as error:
@@ -59,7 +59,7 @@ def test_a_number_that_the_gallery_does_not_know(
 
 
 def test_tenants_see_their_own(
-    views: TenantViews, gallery: TenantGallery, other: TenantGallery
+    views: LocalViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
     mine, theirs = gallery.add("one"), other.add("one")
     assert search(views, gallery, "one") == [gallery.label(mine)]
@@ -84,10 +84,10 @@ class SlowStore(DirectoryStore):
 
 def test_tenants_do_not_wait_for_each_other(gallery: TenantGallery, other: TenantGallery) -> None:
     face, there = gallery.add("one"), other.add("one")
-    written = TenantViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
+    written = LocalViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
     assert written is not None
     store = SlowStore(gallery.media, gallery.tenant)
-    views = TenantViews(gallery.log, store, ViewOptions())
+    views = LocalViews(gallery.log, store, ViewOptions())
     with ThreadPoolExecutor(3) as threads:
         slow = [threads.submit(search, views, gallery, "one") for _ in range(2)]
         assert store.waiting.wait(30)
@@ -102,10 +102,10 @@ def test_a_search_does_not_wait_long_for_its_gallery(
 ) -> None:
     """While a gallery is read, searches of others are answered, and its own are put back."""
     face, there = gallery.add("one"), other.add("one")
-    written = TenantViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
+    written = LocalViews(gallery.log, gallery.media, ViewOptions()).view(gallery.tenant).snapshot()
     assert written is not None
     store = SlowStore(gallery.media, gallery.tenant)
-    views = TenantViews(gallery.log, store, ViewOptions(open_wait_s=0.2))
+    views = LocalViews(gallery.log, store, ViewOptions(open_wait_s=0.2))
     try:
         for _ in range(2):
             with pytest.raises(IndexBehind):
@@ -118,7 +118,7 @@ def test_a_search_does_not_wait_long_for_its_gallery(
     assert search(views, gallery, "one") == [gallery.label(face)]
 
 
-def put_back(views: TenantViews, gallery: TenantGallery) -> bool:
+def put_back(views: LocalViews, gallery: TenantGallery) -> bool:
     """Asks for a gallery that may not be read yet; always False."""
     with suppress(IndexBehind):
         search(views, gallery, "one")
@@ -141,7 +141,7 @@ def test_an_error_of_reading_a_gallery_reaches_the_search(
 ) -> None:
     gallery.add("one")
     log = UnreadableLog(engine)
-    views = TenantViews(log, gallery.media, ViewOptions(open_wait_s=30.0))
+    views = LocalViews(log, gallery.media, ViewOptions(open_wait_s=30.0))
     with pytest.raises(MediaUnavailable):
         search(views, gallery, "one")
     log.broken = False
@@ -173,16 +173,16 @@ def test_a_round_goes_on_after_a_failure(
     engine: Engine, gallery: TenantGallery, other: TenantGallery, caught: pytest.LogCaptureFixture
 ) -> None:
     log = BrokenLog(engine, gallery.tenant)
-    views = TenantViews(log, gallery.media, ViewOptions(snapshot_changes=1))
+    views = LocalViews(log, gallery.media, ViewOptions(snapshot_changes=1))
     for each in (gallery, other):
         each.enrol("crowd", 3)
     log.left = 1
-    views.maintain(tenant_ids(engine))
+    views.keep(tenant_ids(engine))
     assert [record.count for record in log.snapshots(other.tenant)] == [3]
     assert log.snapshots(gallery.tenant) == []
     assert "could not be maintained" in caught.text
 
-    views.maintain(tenant_ids(engine))
+    views.keep(tenant_ids(engine))
     assert [record.count for record in log.snapshots(gallery.tenant)] == [3]
 
 
@@ -190,13 +190,13 @@ ROOM_FOR_ONE = ViewOptions(memory_bytes=1, snapshot_changes=1, purge_after_s=100
 
 
 @pytest.fixture
-def narrow(gallery: TenantGallery, clock: Clock) -> TenantViews:
+def narrow(gallery: TenantGallery, clock: Clock) -> LocalViews:
     """Views of which one at a time has room."""
-    return TenantViews(gallery.log, gallery.media, ROOM_FOR_ONE, clock)
+    return LocalViews(gallery.log, gallery.media, ROOM_FOR_ONE, clock)
 
 
 def test_two_galleries_with_room_for_one(
-    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
+    narrow: LocalViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
     """A search sees all changes committed before it, and evicts the other gallery."""
     for number in range(4):
@@ -211,7 +211,7 @@ def test_two_galleries_with_room_for_one(
             assert label in found
             assert lost not in found
             assert narrow.held == {each.tenant}
-    narrow.maintain([gallery.tenant, other.tenant])
+    narrow.keep([gallery.tenant, other.tenant])
     assert narrow.held == {other.tenant}  # it was searched last
     assert narrow.nbytes > 0
 
@@ -221,13 +221,13 @@ def test_there_is_room_for_all_that_fit(
 ) -> None:
     gallery.add("one")
     other.add("one")
-    views = TenantViews(gallery.log, gallery.media, ViewOptions(memory_bytes=100_000_000), clock)
-    views.maintain([gallery.tenant, other.tenant])
+    views = LocalViews(gallery.log, gallery.media, ViewOptions(memory_bytes=100_000_000), clock)
+    views.keep([gallery.tenant, other.tenant])
     assert views.held == {gallery.tenant, other.tenant}
 
 
 def test_snapshots_of_who_was_let_go_are_purged(
-    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery, clock: Clock
+    narrow: LocalViews, gallery: TenantGallery, other: TenantGallery, clock: Clock
 ) -> None:
     tenants = [gallery.tenant, other.tenant]
     faces = gallery.enrol("crowd", 3).faces
@@ -235,32 +235,32 @@ def test_snapshots_of_who_was_let_go_are_purged(
     other.add("one")
     search(narrow, other, "one")
     gallery.faces.delete(gallery.tenant, faces[0].id)
-    narrow.maintain(tenants)
+    narrow.keep(tenants)
     assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == [3]
     clock.forward(51)
-    narrow.maintain(tenants)
+    narrow.keep(tenants)
     assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == [2]
     assert narrow.held == {other.tenant}
 
 
 def test_galleries_that_nobody_searches_get_snapshots(
-    narrow: TenantViews, gallery: TenantGallery, other: TenantGallery
+    narrow: LocalViews, gallery: TenantGallery, other: TenantGallery
 ) -> None:
     """A later search in one of them loads it quickly."""
     other.add("one")
     search(narrow, other, "one")
     for number, counts in enumerate(([3], [6, 3])):
         gallery.enrol(f"crowd {number}", 3)
-        narrow.maintain([gallery.tenant, other.tenant])
+        narrow.keep([gallery.tenant, other.tenant])
         assert [record.count for record in gallery.log.snapshots(gallery.tenant)] == counts
         assert narrow.held == {other.tenant}
 
 
 def test_a_tenant_that_is_gone_is_let_go(
-    views: TenantViews, engine: Engine, gallery: TenantGallery
+    views: LocalViews, engine: Engine, gallery: TenantGallery
 ) -> None:
     gallery.add("one")
     before = views.view(gallery.tenant)
     assert views.view(gallery.tenant) is before
-    views.maintain([])
+    views.keep([])
     assert views.view(gallery.tenant) is not before

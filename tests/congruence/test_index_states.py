@@ -8,6 +8,7 @@ from sqlalchemy import Engine, event
 
 from pipeline.deployment.processes import Heartbeat, Role
 from pipeline.gallery.change_log import ChangeLog
+from pipeline.index.local_views import LocalViews
 from pipeline.index.states import (
     IndexState,
     StateNotes,
@@ -16,7 +17,6 @@ from pipeline.index.states import (
     read_states,
     states_of,
 )
-from pipeline.index.tenant_views import TenantViews
 from tests.gallery_factory import TenantGallery
 
 STATE = IndexState("codes", number=7, faces=5, size=4096, checked=3, found=2)
@@ -48,7 +48,7 @@ def test_processes_that_are_forgotten_leave_nothing(engine: Engine) -> None:
 
 def test_galleries_with_what_a_process_holds(gallery: TenantGallery) -> None:
     gallery.enrol("two", 2)
-    views = TenantViews(ChangeLog(gallery.engine), gallery.media)
+    views = LocalViews(ChangeLog(gallery.engine), gallery.media)
     StateNotes(gallery.engine, "p").note(states_of(views))
     assert read_states(gallery.engine, [gallery.tenant]) == []
     view = views.view(gallery.tenant)

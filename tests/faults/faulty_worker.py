@@ -22,7 +22,7 @@ import workers.runtime
 import workers.serve
 from pipeline.analysis.engine import PictureRequest
 from pipeline.execution import bulk, pictures
-from pipeline.index.tenant_views import TenantViews
+from pipeline.index.local_views import LocalViews
 from pipeline.stages import decode as decode_stage
 from tests.faults import faulty_decoder
 from tests.faults.faulty_decoder import MARK
@@ -102,13 +102,13 @@ def fault_in_bulk() -> None:
 
 
 def fault_in_search() -> None:
-    healthy: Callable[..., Any] = TenantViews.search
+    healthy: Callable[..., Any] = LocalViews.search
 
     def search(*arguments: Any) -> Any:
         strike()
         return healthy(*arguments)
 
-    setattr(TenantViews, "search", search)  # noqa: B010  # mypy forbids the assignment
+    setattr(LocalViews, "search", search)  # noqa: B010  # mypy forbids the assignment
 
 
 def fault_in_decoder() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+from pipeline.index.local_views import LocalViews
 from pipeline.index.metrics import index_gauges
-from pipeline.index.tenant_views import TenantViews
 
 NOW = 10_000.0
 
@@ -26,7 +26,7 @@ class View:
 
 def shown(*views: View) -> dict[str, float]:
     held: Any = SimpleNamespace(in_memory=list(views), maintained_at=NOW - 5)
-    found = index_gauges(cast(TenantViews, held), 3600.0, lambda: NOW)
+    found = index_gauges(cast(LocalViews, held), 3600.0, lambda: NOW)
     return {each.gauge.name.removeprefix("faceline_index_"): each.value for each in found}
 
 

@@ -1,4 +1,4 @@
-"""The views of all tenants in one index process."""
+"""The views of all tenants in the memory of one index process."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class _TenantSlot:
     removed_at: float = 0.0
 
 
-class TenantViews:
-    """Opens a tenant's view at its first use and keeps it within the memory limit;
-    thread-safe.
+class LocalViews:
+    """``Views`` in memory: opens a tenant's view at its first use and keeps all within the memory
+    limit; thread-safe.
 
     Tenants do not wait for each other. The next search opens an evicted view again, with
     the same results. Every method may raise ``DatabaseUnavailable`` and
@@ -60,10 +60,6 @@ class TenantViews:
         self._lock = threading.Lock()
         self.maintained_at = 0.0
         """When the last round ended (epoch seconds); 0 before the first."""
-
-    @property
-    def source(self) -> ChangeSource:
-        return self._source
 
     @property
     def nbytes(self) -> int:
@@ -158,17 +154,17 @@ class TenantViews:
             slot.awaited = None
             awaited.set_result(view)
 
-    def maintain(self, tenants: Sequence[int]) -> None:
-        """Run one maintenance round: open the views of ``tenants`` within the memory limit,
-        follow their logs, write and purge snapshots, and drop all other tenants. A failure
+    def keep(self, tenants: Sequence[int]) -> None:
+        """Run one round of upkeep: open the views of ``tenants`` within the memory limit,
+        follow their logs, write and purge snapshots, and forget all other tenants. A failure
         for one tenant does not stop the others."""
         for tenant_id in set(self._slots).difference(tenants):
-            self.drop(tenant_id)
+            self.forget(tenant_id)
         for tenant_id in tenants:
             try:
                 self._maintain_tenant(tenant_id)
             except TenantNotFound:
-                self.drop(tenant_id)
+                self.forget(tenant_id)
             except FaceError as error:
                 LOG.warning(
                     "The index of a tenant could not be maintained: %s", error,
@@ -181,8 +177,8 @@ class TenantViews:
         self._evict_to_limit()  # every view may have grown
         self.maintained_at = self._clock()
 
-    def drop(self, tenant_id: int) -> None:
-        """Drop a tenant's view and its state."""
+    def forget(self, tenant_id: int) -> None:
+        """Forget a tenant's view and its state."""
         with self._lock:
             self._slots.pop(tenant_id, None)
 

@@ -10,12 +10,12 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeEngine
 
 
-class _Among(FunctionElement[bool]):
+class _Among(FunctionElement[Any]):
     # A function that is known to be boolean is compared with 1 on SQLite, which then uses no index.
-    type = NullType()
+    type: TypeEngine[Any] = NullType()
     inherit_cache = True
 
 

@@ -19,7 +19,7 @@ import json
 import multiprocessing
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
@@ -71,7 +71,7 @@ class Written:
     chunks: int
     cpu_s: float
     locked_s: float
-    statements: Counter[str]
+    statements: dict[str, float]
 
 
 class StatementTimes:
@@ -79,7 +79,7 @@ class StatementTimes:
     gallery's lock to the end of the commit that releases it."""
 
     def __init__(self, engine: Engine) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
         self.locked_s = 0.0
         self._at = 0.0
         self._locked_at: float | None = None
@@ -96,7 +96,7 @@ class StatementTimes:
                 self.locked_s += now - self._locked_at
                 self._locked_at = None
 
-        engine.dialect.do_commit = timed  # type: ignore[method-assign]
+        engine.dialect.do_commit = timed  # type: ignore
 
     def _before(self, *_: object) -> None:
         self._at = time.perf_counter()
@@ -192,9 +192,12 @@ def measure(
         found["server_cpu_ms"] = round(1000 * server_s / faces, 3)
         found["transactions_per_s"] = round((_transactions(engine) - transactions) / seconds)
     if statements:
-        total = sum((each.statements for each in written), Counter[str]())
+        total: dict[str, float] = defaultdict(float)
+        for name, spent in (pair for each in written for pair in each.statements.items()):
+            total[name] += spent
         found["wait_ms"] = {
-            name: round(1000 * spent / faces, 4) for name, spent in total.most_common()
+            name: round(1000 * total[name] / faces, 4)
+            for name in sorted(total, key=lambda name: -total[name])
         }
     return found
 

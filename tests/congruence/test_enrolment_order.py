@@ -162,12 +162,12 @@ def test_chunks_of_two_writers_follow_each_other(gallery: TenantGallery) -> None
     with ThreadPoolExecutor(len(chunks)) as pool:
         list(pool.map(partial(enrol_chunk, gallery), chunks))
     with reading(gallery.engine) as connection:
-        log = connection.execute(
+        log: list[str] = list(connection.execute(
             select(faces.c.name)
             .join(vectors, vectors.c.face_id == faces.c.id)
             .join(changes, changes.c.label == vectors.c.label)
             .order_by(changes.c.number)
-        ).scalars().all()
+        ).scalars())
     runs = [log[start : start + 9] for start in range(0, len(log), 9)]
     assert sorted(runs) == [[each.word for each in chunk] for chunk in chunks]
     assert gallery.numbers() == list(range(1, 6 * 9 + 1))

@@ -266,6 +266,8 @@ jobs = Table(
     Column("pack", String(64), nullable=True),
     # The trace that the job belongs to (W3C Trace Context); null: none.
     Column("traceparent", String(55), nullable=True),
+    # What happened between its stages (pipeline/jobs/timeline.py); null: nothing.
+    Column("history", Json, nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # Waiting at a stage, oldest first; running without a worker.
     Index("ix_jobs_waiting", "state", "stage", "seq"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,23 +156,21 @@ class ExternalAccounts:
         return self.find(identity)
 
     def _make(self, identity: Identity, *, creates: bool) -> Operator:
-        if self._store.find(identity.name) is not None:
+        if self._store.find(identity.name) is None:
+            if not creates:
+                raise IdentityRefused(UNKNOWN)
+            if identity.is_ruled and identity.role is None:
+                raise IdentityRefused(NO_ROLE)
+            with suppress(OperatorExists):
+                return self._store.create(
+                    identity.name, identity.role or OperatorRole.VIEWER,
+                    sees_faces=identity.sees_faces, identity=_known(identity),
+                )
+        # Another request of the same person may have made it meanwhile.
+        found = self.find(identity)
+        if found is None:
             raise IdentityRefused(LOCAL_NAME)
-        if not creates:
-            raise IdentityRefused(UNKNOWN)
-        if identity.is_ruled and identity.role is None:
-            raise IdentityRefused(NO_ROLE)
-        try:
-            return self._store.create(
-                identity.name, identity.role or OperatorRole.VIEWER,
-                sees_faces=identity.sees_faces, identity=_known(identity),
-            )
-        except OperatorExists:
-            # Another request has made it, for this person or for another of the name.
-            found = self.find(identity)
-            if found is None:
-                raise IdentityRefused(LOCAL_NAME) from None
-            return found
+        return found
 
 
 def _known(identity: Identity) -> str:

@@ -17,6 +17,7 @@ from pipeline.errors import NoFace
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.metering.usage import DAY_S, UsageStore, day_of, month_of
+from pipeline.operators.audit import AuditLog
 from tests.job_factory import Clock, Queue, add_tenant
 from workers.upkeep import expire
 from workers.upkeep.expire import Expiry
@@ -127,3 +128,16 @@ def test_what_was_counted_goes_after_its_retention(
     clock.forward(32 * DAY_S)
     expiry.expire_usage()
     assert usage.report(periods) == []
+
+
+def test_entries_of_the_audit_log_stay_for_their_time(
+    engine: Engine, expiry: Expiry, clock: Clock
+) -> None:
+    log = AuditLog(engine, clock)
+    log.end(log.begin("ann", "face.show"))
+    clock.forward(expiry.settings.audit_retention_d * DAY_S)
+    expiry.expire_usage()
+    assert len(log.page()) == 1
+    clock.forward(1.0)
+    expiry.expire_usage()
+    assert log.page() == []

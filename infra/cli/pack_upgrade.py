@@ -28,16 +28,17 @@ from pipeline.deployment.pack import (
 from pipeline.deployment.pack_upgrade import begin_upgrade, end_upgrade, serve_pack
 from pipeline.deployment.processes import ProcessTable
 from pipeline.errors import GalleryBusy, InvalidParameter, Uncalibrated, UpgradeNotReady
-from pipeline.media.pictures import PictureLimits
-from pipeline.operations import Stage
-from pipeline.pack_change.generation import (
+from pipeline.gallery.other_vectors import (
     FillState,
-    GenerationFill,
     drop_other_vectors,
     fill_state,
+    sides_of,
     switch_gallery,
     try_unfit_again,
 )
+from pipeline.media.pictures import PictureLimits
+from pipeline.operations import Stage
+from pipeline.pack_change.generation import GenerationFill
 from pipeline.sandbox.sandbox import Sandbox, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack, PackInfo
@@ -58,7 +59,7 @@ LOADED_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class AnalysisTools:
+class PackTools:
     """The analysis engine with a pack that the deployment need not serve."""
 
     pack: Pack
@@ -68,11 +69,11 @@ class AnalysisTools:
 
 
 @contextmanager
-def analysis_with(pack: Pack, settings: Settings) -> Iterator[AnalysisTools]:
+def analysis_with(pack: Pack, settings: Settings) -> Iterator[PackTools]:
     """The engine with ``pack``; pictures are decoded in a sandbox of its own."""
     sandbox = open_sandbox(settings, [DECODE_FUNCTION])
     try:
-        yield AnalysisTools(
+        yield PackTools(
             pack, PictureLimits.from_settings(settings), quality_limits(settings), sandbox
         )
     finally:
@@ -265,11 +266,12 @@ def _lacking(stores: Stores, found: PackUpgrade) -> list[str]:
 def _rows(stores: Stores, found: PackUpgrade) -> list[dict[str, Any]]:
     rows = []
     for tenant in stores.tenants.all():
-        state = fill_state(stores.engine, tenant.id, found.next.recognition_model)
+        state = sides_of(
+            stores.engine, tenant.id, found.former.recognition_model, found.next.recognition_model
+        )
         served, other = found.former, found.next
-        if state.served == found.next.recognition_model:
+        if state.served == other.recognition_model:
             served, other = other, served
-            state = fill_state(stores.engine, tenant.id, other.recognition_model)
         rows.append({
             "app": tenant.name, "served_by": served.name if state.served else "",
             "other": other.name, **_counts(state),

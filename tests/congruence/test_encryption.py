@@ -201,7 +201,8 @@ def test_an_object_opens_in_its_own_place_only(harness: Harness, tenant: int) ->
         shutil.copy(path, harness.folder / moved)
         with pytest.raises(MediaCorrupt):
             harness.media.get(moved)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    sealed = path.read_bytes()
+    path.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(MediaCorrupt):
         harness.media.get(key)
 

@@ -9,6 +9,7 @@ from importlib import metadata
 
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
+from infra.cli.check_identity_provider import SUBJECT, check_identity_provider
 from infra.cli.check_media import check_importing, check_journal, check_media
 from infra.cli.database import pack_here
 from infra.cli.subjects import PATIENCE_S, Asked, look
@@ -46,6 +47,7 @@ def run_checks(settings: Settings) -> list[Check]:
               "address)"),
         Asked("journal", check_journal, f"check {variable('journal_url')}"),
         Asked("importing", check_importing, f"check {variable('import_url')}"),
+        Asked(SUBJECT, check_identity_provider, f"check {variable('oidc_issuer')}"),
     ]
     until = time.monotonic() + PATIENCE_S
     for each in asked:

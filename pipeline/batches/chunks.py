@@ -7,22 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Connection, Engine, select
 
 from pipeline.batches.model import BatchItem, BatchOptions, ItemOutcome, ItemState, WaitingItem
+from pipeline.batches.refused_pictures import room_for_pictures
 from pipeline.batches.rows import (
     DUPLICATES_OF,
     IN_BATCH,
     IS_WAITING,
     ITEM_COLUMNS,
-    SET_ITEM,
     change_counters,
     find_batch,
     item_from_row,
     lock_batch,
 )
+from pipeline.database.among import among
 from pipeline.database.engine import reading
+from pipeline.database.many_rows import update_rows
 from pipeline.database.schema import batch_items
+from pipeline.gallery.collections import find_collections
 from pipeline.gallery.enrolment import check_model
 from pipeline.gallery.trash import discard_many
 from pipeline.types import AnalysisOptions, JsonObject, VectorModel
@@ -31,7 +34,7 @@ _DISCARDED = (ItemState.REJECTED, ItemState.CANCELLED)
 
 _WAITING_ITEMS = (
     select(*ITEM_COLUMNS)
-    .where(IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
+    .where(IN_BATCH, IS_WAITING, among(batch_items.c.number, "numbers"))
     .order_by(batch_items.c.number)
 )
 
@@ -39,10 +42,12 @@ _WAITING_ITEMS = (
 @dataclass(frozen=True, slots=True)
 class ChunkReader:
     """Reads chunks. ``criteria`` gives the fingerprint of everything that decides whether a
-    picture can be enrolled (``analysis.criteria``). Raises ``DatabaseUnavailable``."""
+    picture can be enrolled (``analysis.criteria``); ``keeps_pictures`` says whether refused items
+    leave small pictures. Raises ``DatabaseUnavailable``."""
 
     engine: Engine
     criteria: Callable[[AnalysisOptions], str]
+    keeps_pictures: bool = True
 
     def check_model(self, tenant_id: int, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when vectors of ``model`` cannot be enrolled."""
@@ -58,6 +63,22 @@ class ChunkReader:
             if batch is None:
                 return BatchOptions(), []
             return batch.options, _waiting_items(connection, batch_id, numbers)
+
+    def room_for_pictures(self, params: JsonObject) -> int:
+        """How many more pictures of refused items the chunk's batch may keep."""
+        if not self.keeps_pictures:
+            return 0
+        batch_id, _ = chunk_of(params)
+        with reading(self.engine) as connection:
+            return room_for_pictures(connection, batch_id)
+
+    def missing_collections(self, tenant_id: int, items: Sequence[BatchItem]) -> set[str]:
+        """The collections that the items name and that do not exist."""
+        named = {item.about.collection for item in items} - {""}
+        if not named:
+            return named
+        with reading(self.engine) as connection:
+            return named - {*find_collections(connection, tenant_id, named)}
 
 
 def chunk_of(params: JsonObject) -> tuple[str, Sequence[int]]:
@@ -105,7 +126,7 @@ def record_outcomes(
     if not done:
         return []
     first = locked[0].item
-    connection.execute(SET_ITEM, [_values(first.batch_id, each) for each in done.values()])
+    _set_items(connection, [_values(first.batch_id, each) for each in done.values()])
     _update_duplicates(connection, locked, done)
     discarded = [
         waiting[number].media_key for number, outcome in done.items()
@@ -129,7 +150,7 @@ def _waiting_items(
 
 def _values(batch_id: str, outcome: ItemOutcome) -> dict[str, Any]:
     return {
-        "batch": batch_id, "which": outcome.number, "state": outcome.state.value,
+        "batch_id": batch_id, "number": outcome.number, "state": outcome.state.value,
         **outcome.columns(), "criteria": outcome.criteria, "media_key": None,
     }
 
@@ -140,12 +161,15 @@ def _update_duplicates(
     """Set the enrolled image in the items with the same bytes: erasing it erases them."""
     values = [
         {
-            "batch": each.item.batch_id, "which": number, "image_ref": outcome.image_ref,
+            "batch_id": each.item.batch_id, "number": number, "image_ref": outcome.image_ref,
             "face_id": outcome.face_id, "faces": outcome.faces,
         }
         for each in locked
         if (outcome := done.get(each.item.number)) and outcome.image_ref is not None
         for number in each.duplicates
     ]
-    if values:
-        connection.execute(SET_ITEM, values)
+    _set_items(connection, values)
+
+
+def _set_items(connection: Connection, values: Sequence[dict[str, Any]]) -> None:
+    update_rows(connection, batch_items, ("batch_id", "number"), values)

@@ -10,8 +10,11 @@ import pytest
 from markupsafe import escape
 
 from api_shim.admin.failure_words import words_about
-from pipeline.errors import FaceError, JobCrashed, NoFace
+from api_shim.console.pages.jobs import EVENTS, NOBODY
+from api_shim.console.texts import texts_of
+from pipeline.errors import FaceError, JobCrashed, MediaUnavailable, NoFace
 from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.timeline import JobEvent
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
 from tests.console.conftest import ConsoleClient, sign_in
@@ -144,3 +147,38 @@ def test_a_viewer_changes_nothing(idle_stack: Stack) -> None:
 def test_unknown_jobs(console: ConsoleClient, job_id: str) -> None:
     assert console.get(f"/console/jobs/{job_id}").status_code == 404
     assert console.get(f"/admin/jobs/{job_id}").status_code == 404
+
+
+def test_the_timeline_tells_what_happened_between_the_stages(idle_stack: Stack) -> None:
+    console = sign_in(idle_stack, OperatorRole.OPERATOR)
+    job = submit(idle_stack)
+    claim = idle_stack.jobs.claim(job.id, job.stage, WORKER, LEASE_S, 3)
+    assert claim is not None
+    assert idle_stack.jobs.retry_later(
+        claim, MediaUnavailable(), stage=job.stage, pause_s=0.0, retry_for_s=600.0
+    )
+    assert idle_stack.jobs.claim(job.id, job.stage, "worker-2", LEASE_S, 3) is not None
+    idle_stack.jobs.upkeep.release_dead(3, worker="worker-2")
+    fail(idle_stack, job, JobCrashed())
+    assert console.submit(f"/console/jobs/{job.id}/retry").status_code == 303
+    assert console.submit(f"/console/jobs/{job.id}/cancel").status_code == 303
+    steps = console.get(f"/admin/jobs/{job.id}").json()["timeline"]
+    assert [(each["event"], each["worker"], each["code"]) for each in steps] == [
+        ("paused", WORKER, "media_unavailable"), ("lost", "worker-2", ""),
+        ("stage", HOSTILE, ""), ("retried", "", "job_crashed"), ("cancelled", "", ""),
+    ]
+    name = steps[-1]["by"]
+    assert name == steps[-2]["by"] == AuditLog(idle_stack.cluster.engine).page()[0].operator
+    page = console.get(f"/console/jobs/{job.id}").text
+    for said in (
+        f"paused: {words_about('media_unavailable').why}",
+        "its worker died or was silent for too long", f"cancelled by {name}",
+        f"retried by {name}, after: {words_about('job_crashed').why}",
+    ):
+        assert escape(said) in page
+
+
+def test_events_are_translated() -> None:
+    assert {*EVENTS.values(), *NOBODY.values()} <= texts_of("zh").catalog.keys()
+    assert set(EVENTS) == set(JobEvent) - {JobEvent.STAGE}
+    assert set(NOBODY) < set(EVENTS)

@@ -118,8 +118,10 @@ def test_a_photo(operator: ConsoleClient, stack: Stack, photo: bytes) -> None:
     located = answered["e"]["envelope"]["data"]
     assert located["face_num"] == len(picture["faces"])
     own, *others = found["jobs"]
-    assert [each["stage"] for each in own["stages"]] == ["decode", "detect"]
-    assert all(each["ms"] > 0 for each in own["stages"])
+    assert [each["stage"] for each in own["timeline"]] == ["decode", "decode", "detect"]
+    (started, *stages) = own["timeline"]
+    assert (started["event"], started["by"]) == ("accepted", found["operator"])
+    assert all(each["event"] == "stage" and each["took_ms"] > 0 for each in stages)
     assert {each["document"] for each in others} == set("abcde")
 
 

@@ -8,10 +8,12 @@ import msgspec
 
 from api_shim.admin.batches import (
     CANCEL_BATCH,
+    DROP_REFUSED_PICTURES,
     LIST_BATCHES,
     LIST_ITEMS,
     RETRY_ITEMS,
     SHOW_BATCH,
+    SHOW_REFUSED_PICTURE,
     START_BATCH,
     BatchDetails,
     BatchFile,
@@ -22,6 +24,7 @@ from api_shim.admin.batches import (
     RetryItems,
     StartBatch,
 )
+from api_shim.admin.failure_words import words_about
 from api_shim.admin.operation import Given
 from api_shim.body import BodyKind
 from api_shim.console.failures import own_advice, why_text
@@ -117,14 +120,18 @@ def show_batch(view: View) -> Reply:
         view, "batches/batch.html", batch=batch, items=items, query=query,
         state_of=lambda batch: state_text(view, batch), outcomes=OUTCOMES,
         short_kinds=SHORT_KINDS,
+        says_more=lambda item: item.detail not in ("", words_about(item.reason).why),
         reason_of=partial(why_text, view.texts), advice_of=partial(own_advice, view.texts),
         may_cancel=batch.can_cancel and view.permits(CANCEL_BATCH),
         may_retry=batch.can_retry and view.permits(RETRY_ITEMS),
+        sees_pictures=view.permits(SHOW_REFUSED_PICTURE),
+        may_drop=view.permits(DROP_REFUSED_PICTURES),
+        kept_d=view.services.service.settings.refused_picture_retention_d,
     )
 
 
 def change_batch(view: View) -> Reply:
-    """Cancel the batch, or have items read again."""
+    """Cancel the batch, have items read again, or delete the pictures of refused ones."""
     batch_id, action = view.call.path_values["batch_id"], view.fields.get("action")
     texts = view.texts
     if action == "cancel":
@@ -137,6 +144,9 @@ def change_batch(view: View) -> Reply:
         retried = view.perform(RETRY_ITEMS, given).retried
         notice = texts.gettext("%d items will be read again.")
         return view.redirect(f"{ROOT}/{batch_id}", notice % retried)
+    if action == "drop":
+        dropped = view.perform(DROP_REFUSED_PICTURES, read_fields(BatchQuery, batch_id)).deleted
+        return view.redirect(f"{ROOT}/{batch_id}", texts.gettext("%d pictures are gone.") % dropped)
     raise InvalidParameter("there is no such action")
 
 

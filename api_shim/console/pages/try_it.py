@@ -165,7 +165,7 @@ def show_result(view: View) -> Reply:
             view, "try/waiting.html", kind=state.kind.value, application=state.application,
             waiting=state,
         )
-    tried = view.perform(SHOW_TRY, TryQuery(job=job, url=_service_url(view)))
+    tried = view.perform(SHOW_TRY, TryQuery(job=job, url=view.origin))
     problem = None
     if tried.failure is not None:
         failure = tried.failure
@@ -179,12 +179,6 @@ def show_result(view: View) -> Reply:
         stages=stages_of(tried), times=time_rows(view.texts, tried),
         documents=document_rows(view.texts, tried), **_SEEN[tried.kind](view, tried),
     )
-
-
-def _service_url(view: View) -> str:
-    headers = view.call.headers
-    scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
-    return f"{scheme}://{headers.get('host', '')}{view.call.mount}"
 
 
 def _seen_picture(view: View, tried: Tried) -> JsonObject:

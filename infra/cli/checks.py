@@ -10,6 +10,7 @@ from importlib import metadata
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
 from infra.cli.check_media import check_importing, check_journal, check_media
+from infra.cli.check_vector_engine import check_vector_engine
 from infra.cli.database import pack_here
 from infra.cli.subjects import PATIENCE_S, Asked, look
 from infra.local.redis_server import find_redis_server
@@ -45,6 +46,8 @@ def run_checks(settings: Settings) -> list[Check]:
         Asked("media", check_media, f"check {variable('media_url')} and the way there (firewall, "
               "address)"),
         Asked("journal", check_journal, f"check {variable('journal_url')}"),
+        Asked("vector engine", check_vector_engine, f"check {variable('vector_engine_url')} and "
+              "the way there (firewall, address)"),
         Asked("importing", check_importing, f"check {variable('import_url')}"),
     ]
     until = time.monotonic() + PATIENCE_S

@@ -25,7 +25,7 @@ from pipeline.errors import BackupUnusable
 # A restored sign-in link would work again.
 LEFT_OUT = frozenset({
     "changes", "snapshots", "discarded", "index_positions", "index_states", "pack_tasks",
-    "processes", "sign_in_links",
+    "processes", "sign_in_links", "vector_spaces",
 })
 
 _COPIED_ROWS = {operator_sessions: operator_sessions.c.program.is_not(None)}

@@ -69,14 +69,14 @@ class JobAcceptance:
 
     def accept(
         self, request: JobRequest, dialect: str, limits: PictureLimits, request_id: str,
-        idempotency_key: str | None, *, free: bool = False, trial: bool = False,
+        idempotency_key: str | None, *, free: bool = False, operator: str = "",
         traceparent: str | None = None,
     ) -> tuple[Job, bool]:
         """(the new job, True), or (the earlier job, False) under the same idempotency key or
         signature.
         Large uploads, and those to be kept, are in the media store before the job is recorded;
-        others are recorded with it. A ``free`` job costs nothing when it succeeds, an operator's
-        ``trial`` never, nor does it count; ``traceparent`` names the request's span.
+        others are recorded with it. A ``free`` job costs nothing when it succeeds, that of an
+        ``operator`` never, nor does it count; ``traceparent`` names the request's span.
 
         Raises ``FaceError``: a picture is not acceptable, a store is away, the request is a
         replay, its challenge is not free, a limit is reached.
@@ -108,9 +108,10 @@ class JobAcceptance:
             idempotency_key=idempotency_key,
             once=request.once,
             challenge=request.challenge,
-            limits=None if trial else request.tenant.limits,
+            limits=None if operator else request.tenant.limits,
             free=free,
             traceparent=traceparent,
+            by=operator,
         )
         try:
             job, created = self._jobs.submit(new, max_waiting=self._settings.max_waiting)

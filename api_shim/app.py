@@ -75,7 +75,7 @@ class Shim:
 
     def gauges(self) -> Iterable[GaugeReading]:
         """What the metrics show of this moment."""
-        return self._metrics.gauges()
+        return (*self._metrics.gauges(), *self._service.readiness.gauges())
 
     @asynccontextmanager
     async def _lifespan(self, _app: Any) -> AsyncIterator[None]:

@@ -62,7 +62,10 @@ def call_from_scope(scope: Scope) -> Call:
 
 def to_response(reply: Reply) -> Response:
     """``reply`` as a Starlette response."""
-    return Response(reply.body, reply.status, reply.headers, reply.media_type)
+    response = Response(reply.body, reply.status, reply.headers, reply.media_type)
+    for cookie in reply.cookies:
+        response.headers.append("Set-Cookie", cookie)
+    return response
 
 
 def json_reply(

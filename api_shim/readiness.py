@@ -1,12 +1,12 @@
 """Whether a submit would be accepted now: a write is tried in each store, at most every two
-seconds, and only when somebody asks."""
+seconds, and only when somebody asks, Prometheus too."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from enum import StrEnum
 
 from sqlalchemy import Engine
@@ -22,6 +22,8 @@ from pipeline.errors import (
     Unavailable,
 )
 from pipeline.media.base import MediaStore
+from pipeline.metrics.catalogue import PART_USABLE
+from pipeline.metrics.instruments import GaugeReading
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,17 @@ class Readiness:
                     # The database is, in which the key's check value lies.
                     found["master_key"] = PartState.UNKNOWN
                 self._found, self._found_at = found, asked_at
+        return self._known()
+
+    def gauges(self) -> Iterator[GaugeReading]:
+        """What was found last, for the metrics. The parts are tried anew meanwhile, for whoever
+        asks next."""
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self.parts(), self._loop)
+        for name, state in self._known().items():
+            yield PART_USABLE.reading(float(state is PartState.OK), name)
+
+    def _known(self) -> Parts:
         now = time.monotonic()
         full = {name: PartState.FULL for name, until in self._full_until.items() if now < until}
         return {**self._found, **full}

@@ -133,12 +133,14 @@ class AdmissionCheck(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete response."""
+    """A complete response. ``cookies`` are values of ``Set-Cookie`` beside the one in
+    ``headers``."""
 
     status: int
     body: bytes
     media_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[str, ...] = ()
 
 
 def read_preferences(header: str) -> Preferences:

@@ -20,6 +20,7 @@ STATUSES: dict[type[FaceError], int] = {
     errors.BadCredentials: 401,
     errors.WrongCode: 401,
     errors.LinkUnusable: 401,
+    errors.IdentityRefused: 401,
     errors.CredentialExpired: 401,
     errors.TenantNotFound: 401,
     errors.NotPermitted: 403,

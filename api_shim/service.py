@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from api_shim.accept_job import JobAcceptance
 from api_shim.admission import AdmissionControl
+from api_shim.identity.open import open_identity_provider
 from api_shim.intake import Intake
 from api_shim.job_waiters import JobWaiters
 from api_shim.rate_limiter import RateLimiter
@@ -43,6 +44,7 @@ from pipeline.media.base import MediaStore
 from pipeline.media.open import open_media
 from pipeline.metering.usage import UsageStore
 from pipeline.operators.audit import AuditLog
+from pipeline.operators.external import ExternalAccounts
 from pipeline.operators.sessions import SessionStore
 from pipeline.operators.sign_in import SignIn
 from pipeline.operators.store import OperatorStore
@@ -92,6 +94,8 @@ class Service:
         self.operators = OperatorStore(self.engine, clock)
         self.sessions = SessionStore(self.engine, clock)
         self.sign_in = SignIn(self.engine, vault, clock)
+        self.external = ExternalAccounts(self.engine, self.operators, settings.oidc_issuer)
+        self.identity_provider = open_identity_provider(settings, clock)
         self.audit = AuditLog(self.engine, clock)
         self.journal = open_journal(settings, self.engine, vault, clock)
         self.records = RecordStores(

@@ -39,6 +39,7 @@ from pipeline.database.schema import (
     images,
     job_pictures,
     jobs,
+    refused_pictures,
     used_clips,
     vectors,
 )
@@ -105,6 +106,7 @@ class EncryptExisting:
         # Before the pictures: an item then cannot bring an unencrypted one.
         items = self._items()
         pictures = self._objects(images, images.c.media_key)
+        pictures += self._objects(refused_pictures, refused_pictures.c.media_key)
         cutouts = self._objects(faces, faces.c.face_key)
         embedded, results, clips = self._vectors(), self._results(), self._clips()
         stale = self._snapshots()

@@ -175,6 +175,15 @@ class LinkUnusable(RequestRefused):
     """The link was used before, has expired, or was replaced by a newer one."""
 
 
+class IdentityRefused(RequestRefused):
+    """Who the identity provider names is not let in."""
+
+    def __init__(self, message: str | None = None, detail: str = "") -> None:
+        """``detail`` is for the audit log."""
+        self.detail = detail
+        super().__init__(message)
+
+
 class CrossSiteRequest(RequestRefused):
     """A page of another site sent the request, and it has no credentials."""
 
@@ -372,6 +381,15 @@ class Overloaded(Unavailable):
     """Too much work is waiting; try again later."""
 
     reason = "OVERLOADED"
+
+
+class IdentityProviderUnavailable(Unavailable):
+    """The identity provider does not answer. Sign in by a password, or try again later."""
+
+    def __init__(self, detail: str = "") -> None:
+        """``detail`` is for the logs, and for `faceline doctor`."""
+        self.detail = detail
+        super().__init__()
 
 
 class GalleryBusy(Unavailable):

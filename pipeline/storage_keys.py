@@ -75,6 +75,11 @@ def face_media(tenant_id: int, owner: str, number: int, name: str) -> str:
     return f"{faces_prefix(tenant_id)}{owner}-{number}/{name}"
 
 
+def refused_media(tenant_id: int, batch_id: str, owner: str, number: int, name: str) -> str:
+    """The key of a small picture of a refused item, the ``number``-th of its ``owner``."""
+    return f"{refused_prefix(tenant_id)}{batch_id}/{owner}-{number}/{name}"
+
+
 def object_owner(key: str) -> str:
     """The owner in the key of a face's object: the id of the job that brought it, in a batch
     with the number of the try."""
@@ -126,6 +131,10 @@ def images_prefix(tenant_id: int) -> str:
 
 def faces_prefix(tenant_id: int) -> str:
     return f"t{tenant_id}/faces/"
+
+
+def refused_prefix(tenant_id: int) -> str:
+    return f"t{tenant_id}/refused/"
 
 
 def snapshots_prefix(tenant_id: int) -> str:

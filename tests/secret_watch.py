@@ -1,7 +1,8 @@
 """No secret that any test uses is found in clear where it must not be.
 
 Everything that makes or reads a secret in a test's process notes it here: issued credentials,
-master keys, data keys, the pepper. The notes are searched for
+master keys, data keys, the pepper, operators' passwords, tokens and secrets of one-time codes.
+The notes are searched for
 
 - in every answer of a service, headers included, when it comes;
 - in the logs, the database and the media directory of a ``Cluster`` and the Redis of a
@@ -39,6 +40,10 @@ from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.key_fingerprints import KeyFingerprints
 from pipeline.encryption.keyring import FixedKeys, KeyFile, encode_key
 from pipeline.errors import DatabaseUnavailable
+from pipeline.operators import sign_in
+from pipeline.operators.model import Operator
+from pipeline.operators.passwords import hash_password
+from pipeline.operators.sessions import PROGRAM_PREFIX, SessionStore
 from pipeline.webhooks.signing import SECRET_PREFIX
 from pipeline.webhooks.store import WebhookStore
 
@@ -54,6 +59,9 @@ SHORTEST, FEWEST_BYTES = 16, 8
 
 BLOCK = 16 * 1024 * 1024
 WORD = 8
+
+# Of operators' links: the page of one carries its token back.
+SHOWN = "a link's token"
 
 # Made to hold secrets, for their owner only; and the console of `faceline up`, which shows
 # those of the demonstration.
@@ -210,13 +218,39 @@ def _note_webhook_secret(made: str | tuple[object, str]) -> None:
     WATCH.note("a webhook's secret", base64.b64decode(encoded))
 
 
+def _note_token(token: str) -> None:
+    WATCH.note("an operator's token", token.removeprefix(PROGRAM_PREFIX))
+
+
+def _note_password(hash_one: Callable[..., str]) -> Callable[..., str]:
+    @functools.wraps(hash_one)
+    def watched(password: str, name: str) -> str:
+        WATCH.note("an operator's password", password)
+        return hash_one(password, name)
+
+    return watched
+
+
+def _note_codes(start: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(start)
+    def watched(
+        self: sign_in.SignIn, operator: Operator, present: str, secret: str, code: str
+    ) -> None:
+        WATCH.note("the secret of one-time codes", secret)
+        start(self, operator, present, secret, code)
+
+    return watched
+
+
 def _checked(answer: requests.Response) -> None:
     # A streamed answer can be read only once, by the caller.
     if vars(answer)["_content_consumed"]:
-        WATCH.check(
-            f"the answer of {answer.url.partition('?')[0]}",
-            str(answer.headers).encode() + answer.content,
-        )
+        found = WATCH.leaks(str(answer.headers).encode() + answer.content) - {SHOWN}
+        assert not found, f"{sorted(found)} in clear in the answer of {_address(answer)}"
+
+
+def _address(answer: requests.Response) -> str:
+    return str(answer.url).partition("?")[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -232,9 +266,14 @@ def _watch_secrets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watch]:
             (KeyFile, "keys", _note_keys),
             (KeyFingerprints, "_pepper", functools.partial(WATCH.note, "the pepper")),
             (sm2, "generate_key_pair", _note_key_pair),
+            (SessionStore, "open", _note_token),
+            (SessionStore, "issue_token", _note_token),
+            (SessionStore, "make_link", functools.partial(WATCH.note, SHOWN)),
             (requests.Session, "request", _checked),
         ):
             patch.setattr(owner, name, _noting(getattr(owner, name), note))
+        patch.setattr(sign_in, "hash_password", _note_password(hash_password))
+        patch.setattr(sign_in.SignIn, "start_codes", _note_codes(sign_in.SignIn.start_codes))
         made = DataKey.__init__
 
         def note_data_key(self: DataKey, tenant_id: int, key: bytes) -> None:

@@ -21,6 +21,7 @@ from pipeline.accounts.tenants import tenant_names
 from pipeline.batches.duplicate_search import restart_failed, search_of
 from pipeline.batches.model import Batch, BatchItem, BatchOptions, BatchState, ItemState
 from pipeline.batches.overview import count_refusals, newest_batches
+from pipeline.batches.refused_pictures import drop_pictures, find_picture, pictured
 from pipeline.batches.report import COLUMNS, report_rows
 from pipeline.batches.source_errors import failure_of
 from pipeline.batches.unattended import PREFIX, UPLOAD, prefix_name, stored_key, upload_name
@@ -29,9 +30,12 @@ from pipeline.errors import (
     BatchBusy,
     CollectionExists,
     CollectionNotFound,
+    ImageNotFound,
     InvalidParameter,
     LimitReached,
+    MediaNotFound,
 )
+from pipeline.gallery.trash import Trash
 from pipeline.operators.model import OperatorRole
 from pipeline.sources.import_bucket import (
     CollectionKey,
@@ -160,8 +164,8 @@ class BatchItemsQuery(BatchQuery, frozen=True, kw_only=True):
 
 
 class OperatorItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An item. ``original`` is the item with the same bytes. If its person was deleted, only its
-    outcome is left."""
+    """An item. ``original`` is the item with the same bytes; ``has_picture`` says whether a small
+    picture of a refused item is kept. If its person was deleted, only its outcome is left."""
 
     number: int
     source_name: str
@@ -178,6 +182,7 @@ class OperatorItem(msgspec.Struct, frozen=True, kw_only=True):
     height: int
     face_id: int | None
     faces: int
+    has_picture: bool
     deleted: bool
 
 
@@ -186,6 +191,18 @@ class OperatorItems(msgspec.Struct, frozen=True):
 
     items: list[OperatorItem]
     next: int | None
+
+
+class RefusedPictureQuery(BatchQuery, frozen=True, kw_only=True):
+    """The picture of one item."""
+
+    number: Annotated[int, msgspec.Meta(ge=1, lt=2**53)]
+
+
+class DroppedPictures(msgspec.Struct, frozen=True):
+    """How many pictures were deleted."""
+
+    deleted: int
 
 
 class RetryItems(BatchQuery, frozen=True, kw_only=True):
@@ -281,9 +298,38 @@ def list_items(services: AdminServices, _actor: Actor, given: BatchItemsQuery) -
     found = store.items(
         batch.id, after=given.after, limit=given.limit, state=given.state, reason=given.reason
     )
-    return OperatorItems(
-        list(map(_item, found)), found[-1].number if len(found) == given.limit else None
+    shown = pictured(
+        services.service.engine, batch.id,
+        [each.number for each in found if each.state is ItemState.REJECTED],
     )
+    return OperatorItems(
+        [_item(each, has_picture=each.number in shown) for each in found],
+        found[-1].number if len(found) == given.limit else None,
+    )
+
+
+def show_refused_picture(
+    services: AdminServices, _actor: Actor, given: RefusedPictureQuery
+) -> Download:
+    """Raises ``ImageNotFound``."""
+    service = services.service
+    key = find_picture(service.engine, service.batches.get(None, given.batch_id).id, given.number)
+    if key is None:
+        raise ImageNotFound
+    try:
+        return Download(service.media.get(key), "image/jpeg")
+    except MediaNotFound as error:
+        raise ImageNotFound from error
+
+
+def drop_refused_pictures(
+    services: AdminServices, _actor: Actor, given: BatchQuery
+) -> DroppedPictures:
+    service = services.service
+    batch = service.batches.get(None, given.batch_id)
+    dropped = drop_pictures(service.engine, batch.id)
+    Trash(service.engine, service.media, journal=service.journal).try_empty(batch.tenant_id)
+    return DroppedPictures(dropped)
 
 
 def cancel_batch(services: AdminServices, actor: Actor, given: BatchQuery) -> BatchDetails:
@@ -369,12 +415,12 @@ def _can_retry(services: AdminServices, batch: Batch) -> bool:
     return services.service.media.exists(stored_key(batch))
 
 
-def _item(item: BatchItem) -> OperatorItem:
+def _item(item: BatchItem, *, has_picture: bool) -> OperatorItem:
     own = ("number", "source_name", "state", "reason", "detail", "original", "size", "width",
            "height", "face_id", "faces")
     return OperatorItem(
         **{name: getattr(item, name) for name in own}, **asdict(item.about),
-        deleted=item.erased_at is not None,
+        has_picture=has_picture, deleted=item.erased_at is not None,
     )
 
 
@@ -394,6 +440,18 @@ LIST_ITEMS = AdminOperation(
     "batches.items", "GET", "/batches/{batch_id}/items", "The items of a batch.",
     OperatorRole.VIEWER, BatchItemsQuery, OperatorItems, list_items,
 )
+SHOW_REFUSED_PICTURE = AdminOperation(
+    "batches.picture", "GET", "/batches/{batch_id}/items/{number}/picture",
+    "A refused item, at most 160 pixels a side, a JPEG.", OperatorRole.VIEWER,
+    RefusedPictureQuery, Download, show_refused_picture, shows_faces=True,
+    subject_of=lambda given: f"item {given.number} of batch {given.batch_id}",
+)
+DROP_REFUSED_PICTURES = AdminOperation(
+    "batches.drop_pictures", "DELETE", "/batches/{batch_id}/pictures",
+    "Delete the pictures of a batch's refused items.", OperatorRole.OPERATOR,
+    BatchQuery, DroppedPictures, drop_refused_pictures,
+    subject_of=lambda given: f"batch {given.batch_id}",
+)
 CANCEL_BATCH = AdminOperation(
     "batches.cancel", "POST", "/batches/{batch_id}/cancel",
     "End a batch: waiting items are cancelled, enrolled ones stay.", OperatorRole.OPERATOR,
@@ -411,5 +469,6 @@ REPORT = AdminOperation(
 )
 
 OPERATIONS: Sequence[AdminOperation[Any, Any]] = (
-    LIST_BATCHES, START_BATCH, SHOW_BATCH, LIST_ITEMS, CANCEL_BATCH, RETRY_ITEMS, REPORT,
+    LIST_BATCHES, START_BATCH, SHOW_BATCH, LIST_ITEMS, SHOW_REFUSED_PICTURE,
+    DROP_REFUSED_PICTURES, CANCEL_BATCH, RETRY_ITEMS, REPORT,
 )

@@ -9,8 +9,9 @@ import msgspec
 
 from api_shim.admin.gallery import Application, CollectionKey, checked
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices
-from api_shim.admin.operator_jobs import accept_job
+from api_shim.admin.operator_jobs import start_job
 from api_shim.body import BodyKind
+from api_shim.requests import JobRequest
 from pipeline.accounts.model import Tenant
 from pipeline.errors import FaceError, JobNotFound
 from pipeline.jobs.model import Job
@@ -99,10 +100,8 @@ def _accept(
             faces=given.faces, gate=given.gate, name=checked(photo.name) or None,
             collections=tuple(given.collections),
         )
-        job = accept_job(
-            services, actor, tenant, "enrol", {**params.to_json(), _FILE: checked(photo.file)},
-            photo.image,
-        )
+        named = {**params.to_json(), _FILE: checked(photo.file)}
+        job = start_job(services, actor, JobRequest(tenant, "enrol", named, (photo.image,)))
     except FaceError as error:
         return PhotoState(
             file=photo.file, state=REFUSED, code=error.code, reason=error.reason or "",

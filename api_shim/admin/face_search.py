@@ -8,8 +8,9 @@ import msgspec
 
 from api_shim.admin.gallery import Application, CollectionKey, checked
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices
-from api_shim.admin.operator_jobs import accept_job
+from api_shim.admin.operator_jobs import start_job
 from api_shim.body import BodyKind
+from api_shim.requests import JobRequest
 from pipeline.calibration.table import fmr_at
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job
@@ -67,9 +68,8 @@ def search_face(services: AdminServices, actor: Actor, given: FaceToFind) -> Gal
     tenant = services.tenant(given.application)
     services.service.records.collections.resolve(tenant.id, list(map(checked, given.collections)))
     params = SearchParams(collections=tuple(given.collections) or None, k=given.hits)
-    return _answer(
-        accept_job(services, actor, tenant, SEARCH.operation, params.to_json(), given.image)
-    )
+    request = JobRequest(tenant, SEARCH.operation, params.to_json(), (given.image,))
+    return _answer(start_job(services, actor, request))
 
 
 def show_search(

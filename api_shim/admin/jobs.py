@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from api_shim.admin.advice import advice_on
+from api_shim.admin.failure_words import words_about
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Download
 from api_shim.admin.shortening import shorten
 from api_shim.dialects.base import Dialect
@@ -18,6 +18,7 @@ from pipeline.errors import Conflict, FaceError, JobNotFound, MediaNotFound, Not
 from pipeline.identifiers import is_printable
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.search import JobFilter, JobSummary
+from pipeline.jobs.timeline import TimelineStep, timeline
 from pipeline.media.picture_formats import picture_format
 from pipeline.operations import BULK, DUPLICATE_SEARCH, PLANS
 from pipeline.operators.model import OperatorRole
@@ -86,19 +87,6 @@ class JobPictureName(msgspec.Struct, frozen=True):
 
     job_id: str
     picture: Annotated[int, msgspec.Meta(ge=0, le=1000)]
-
-
-class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A stage that a worker has run: since the job was accepted ``start_ms`` ms had passed, of
-    these ``waited_ms`` since the step before; it took ``took_ms``. With ``together`` it ran for so
-    many jobs at once, and its time is this one's share."""
-
-    stage: str
-    worker: str
-    start_ms: float
-    waited_ms: float
-    took_ms: float
-    together: int
 
 
 class ShownError(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,7 +169,8 @@ def show_job(services: AdminServices, _actor: Actor, given: JobName) -> ShownJob
     return ShownJob(
         job=listed(job, tenant_names(service.engine)), worker=job.worker, messages=job.messages,
         pack=job.pack, batch=job.params.get("batch") if _is_of_batch(job) else None,
-        position=service.jobs.read.position(job), timeline=timeline(job), error=_error(job),
+        position=service.jobs.read.position(job), timeline=timeline(job, service.jobs.now()),
+        error=_error(job),
         envelope=_envelope(service, dialect, job) if dialect and job.ended else None,
         parameters=shorten(job.params), result=shorten(job.result), pictures=pictures,
         can_cancel=not job.ended and not _is_of_batch(job),
@@ -194,36 +183,23 @@ def _is_of_batch(job: Job) -> bool:
     return job.operation in (BULK.operation, DUPLICATE_SEARCH.operation)
 
 
-def timeline(job: Job) -> list[TimelineStep]:
-    """The stages that were run, in order."""
-    steps, ended_ms = [], 0.0
-    for each in job.trace:
-        start_ms = max((each["at"] - job.created_at) * 1000, 0.0)
-        steps.append(TimelineStep(
-            stage=each["stage"], worker=each["worker"], start_ms=round(start_ms, 1),
-            waited_ms=round(max(start_ms - ended_ms, 0.0), 1), took_ms=each["ms"],
-            together=each.get("together", 1),
-        ))
-        ended_ms = start_ms + each["ms"]
-    return steps
-
-
-def cancel_job(services: AdminServices, _actor: Actor, given: JobName) -> ListedJob:
+def cancel_job(services: AdminServices, actor: Actor, given: JobName) -> ListedJob:
     service, job = services.service, _find(services, given.job_id)
     if _is_of_batch(job):
         raise Conflict("The job belongs to a batch, which is cancelled as a whole.")
-    job, ended_now = service.jobs.cancel(job.tenant_id, job.id)
+    job, ended_now = service.jobs.cancel(job.tenant_id, job.id, actor.operator.name)
     if not ended_now:
         raise Conflict("The job has ended.")
     service.announce_end(job.id)
     return listed(job, tenant_names(service.engine))
 
 
-def retry_job(services: AdminServices, _actor: Actor, given: JobName) -> ListedJob:
+def retry_job(services: AdminServices, actor: Actor, given: JobName) -> ListedJob:
     service, job = services.service, _find(services, given.job_id)
     if obstacle := _retry_obstacle(service, job, _stored(service, job)):
         raise Conflict(obstacle)
-    again = service.jobs.retry(job.id, PLANS[job.operation].first_stage(job.params))
+    first = PLANS[job.operation].first_stage(job.params)
+    again = service.jobs.retry(job.id, first, actor.operator.name)
     service.publish_job(again)
     return listed(again, tenant_names(service.engine))
 
@@ -255,7 +231,7 @@ def _error(job: Job) -> ShownError | None:
         return None
     code = str(job.error.get("code", FaceError.code))
     return ShownError(
-        code=code, message=str(job.error.get("message", "")), advice=advice_on(code),
+        code=code, message=str(job.error.get("message", "")), advice=words_about(code).advice,
         reason=job.error.get("reason"), picture=job.error.get("picture"),
     )
 

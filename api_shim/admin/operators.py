@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Nothing
+from pipeline.errors import InvalidParameter
 from pipeline.operators.model import MAX_NAME, Operator, OperatorRole, SessionInfo
 from pipeline.operators.sessions import MAX_TOKEN_DAYS
 
@@ -35,11 +36,13 @@ class OperatorDetails(msgspec.Struct, frozen=True):
 
 
 class NewOperator(msgspec.Struct, frozen=True, kw_only=True):
-    """A new account. ``sees_faces``: may see pictures of people."""
+    """A new account. ``sees_faces``: may see pictures of people. ``external``: it belongs to
+    whoever the identity provider calls so, and signs in there only."""
 
     name: Name
     role: OperatorRole = OperatorRole.VIEWER
     sees_faces: bool = False
+    external: bool = False
 
 
 class OperatorChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +55,8 @@ class OperatorChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignInLink(msgspec.Struct, frozen=True):
-    """``path`` signs the operator in once, within an hour. It is shown once."""
+    """``path`` signs the operator in once, within an hour. It is shown once, and empty for an
+    account that signs in at the identity provider."""
 
     operator: Operator
     path: str
@@ -89,8 +93,20 @@ def show(services: AdminServices, _actor: Actor, given: OperatorName) -> Operato
 
 
 def create(services: AdminServices, _actor: Actor, given: NewOperator) -> SignInLink:
-    made = services.service.operators.create(given.name, given.role, sees_faces=given.sees_faces)
-    return _link(services, made)
+    service = services.service
+    if given.external:
+        require_provider(services)
+        made = service.external.create(given.name, given.role, sees_faces=given.sees_faces)
+        return SignInLink(made, "")
+    return _link(
+        services, service.operators.create(given.name, given.role, sees_faces=given.sees_faces)
+    )
+
+
+def require_provider(services: AdminServices) -> None:
+    """Raises ``InvalidParameter`` where no identity provider is set up."""
+    if services.service.identity_provider is None:
+        raise InvalidParameter("no identity provider is set up")
 
 
 def change(services: AdminServices, _actor: Actor, given: OperatorChange) -> Operator:
@@ -101,6 +117,11 @@ def change(services: AdminServices, _actor: Actor, given: OperatorChange) -> Ope
 
 def reset(services: AdminServices, _actor: Actor, given: OperatorName) -> SignInLink:
     return _link(services, services.service.operators.reset(given.name))
+
+
+def expect(services: AdminServices, _actor: Actor, given: OperatorName) -> Operator:
+    require_provider(services)
+    return services.service.external.expect(given.name)
 
 
 def issue_token(services: AdminServices, _actor: Actor, given: NewToken) -> IssuedToken:
@@ -151,9 +172,16 @@ CHANGE_OPERATOR = AdminOperation(
 )
 RESET_OPERATOR = AdminOperation(
     "operator.reset", "POST", "/operators/{name}/reset",
-    "Forget an account's password and one-time codes, end its sessions, and make a link that signs "
-    "in once.",
+    "Forget an account's password and one-time codes, or that it signs in at the identity "
+    "provider, end its sessions, and make a link that signs in once.",
     OperatorRole.ADMINISTRATOR, OperatorName, SignInLink, reset,
+    subject_of=lambda given: given.name,
+)
+EXPECT_OPERATOR = AdminOperation(
+    "operator.expect", "POST", "/operators/{name}/provider",
+    "Let an account sign in at the identity provider only, and whoever is called so there next: "
+    "its password and sessions end.",
+    OperatorRole.ADMINISTRATOR, OperatorName, Operator, expect,
     subject_of=lambda given: given.name,
 )
 ISSUE_TOKEN = AdminOperation(
@@ -170,6 +198,6 @@ REVOKE = AdminOperation(
 
 
 OPERATIONS = (
-    LIST_OPERATORS, CREATE_OPERATOR, SHOW_OPERATOR, CHANGE_OPERATOR, RESET_OPERATOR, ISSUE_TOKEN,
-    REVOKE,
+    LIST_OPERATORS, CREATE_OPERATOR, SHOW_OPERATOR, CHANGE_OPERATOR, RESET_OPERATOR,
+    EXPECT_OPERATOR, ISSUE_TOKEN, REVOKE,
 )

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import msgspec
 
-from api_shim.admin.advice import advice_on
+from api_shim.admin.failure_words import words_about
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Nothing
 from api_shim.readiness import Parts
 from api_shim.service import Service
@@ -179,7 +179,7 @@ def _errors(service: Service) -> list[RecentError]:
         RecentError(
             job_id=job.id, request_id=job.request_id, operation=job.operation,
             application=names.get(job.tenant_id, ""), code=job.error_code or "", message=message,
-            advice=advice_on(job.error_code or ""), at=job.finished_at,
+            advice=words_about(job.error_code or "").advice, at=job.finished_at,
         )
         for job, message in service.jobs.search.last_errors(MOST_ERRORS)
     ]

@@ -9,20 +9,21 @@ no credentials of the application read them. The job of its own carries the othe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices
-from api_shim.admin.operator_jobs import NO_DIALECT
+from api_shim.admin.operator_jobs import NO_DIALECT, accept_job, start_job
 from api_shim.body import BodyKind
 from api_shim.dialects.base import Dialect, SampleRequest
 from api_shim.requests import Call, JobRequest, Reply
-from api_shim.service import Service
 from pipeline.accounts.model import Tenant
 from pipeline.errors import ChallengeRequired, FaceError, JobNotFound, MissingParameter
 from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.timeline import TimelineStep, timeline
 from pipeline.media.pictures import PictureLimits, inspect
 from pipeline.operations import (
     FetchedPictureLimits,
@@ -35,6 +36,7 @@ from pipeline.types import JsonObject
 
 PARAMETER = "try"
 """The key of a try among the parameters of its jobs."""
+
 
 class TryKind(StrEnum):
     """What is tried."""
@@ -101,16 +103,6 @@ class TryState(msgspec.Struct, frozen=True):
         return self.jobs_ended == self.jobs
 
 
-class StageTime(msgspec.Struct, frozen=True):
-    """A stage as a worker ran it: the milliseconds it took, and from the job's acceptance to its
-    beginning."""
-
-    stage: str
-    worker: str
-    began_ms: float
-    ms: float
-
-
 class TriedJob(msgspec.Struct, frozen=True):
     """A job of a try. ``document`` is empty for the one of its own; ``whole_ms`` is from its
     acceptance to its end."""
@@ -119,7 +111,7 @@ class TriedJob(msgspec.Struct, frozen=True):
     document: str
     operation: str
     state: str
-    stages: list[StageTime]
+    timeline: list[TimelineStep]
     whole_ms: float | None
 
 
@@ -187,22 +179,20 @@ def _start(
     services: AdminServices, actor: Actor, kind: TryKind, tenant: Tenant, operation: str,
     params: JsonObject, pictures: Sequence[bytes],
 ) -> TryStarted:
-    service = services.service
-    limits = PictureLimits.from_settings(service.settings)
+    limits = PictureLimits.from_settings(services.service.settings)
     for index, picture in enumerate(pictures):
         _check(picture, index if len(pictures) > 1 else None, limits)
     documents, accepted = {}, []
     for letter, dialect in services.dialects.items():
         sample = dialect.sample(pictures, "")
         if sample is not None:
-            documents[letter], job = _ask(service, actor, tenant, dialect, sample)
+            documents[letter], job = _ask(services, actor, tenant, dialect, sample)
             accepted += [] if job is None else [job]
-    own = _accept(
-        service, actor, JobRequest(tenant, operation, params, tuple(pictures)), limits,
-        {"kind": kind.value, "documents": documents},
-    )
+    about = {"kind": kind.value, "documents": documents}
+    request = JobRequest(tenant, operation, _named(actor, params, about), tuple(pictures))
+    own = accept_job(services, actor, request)
     for job in (own, *accepted):
-        service.publish_job(job)
+        services.service.publish_job(job)
     return TryStarted(own.id)
 
 
@@ -218,12 +208,14 @@ def _check(picture: bytes, index: int | None, limits: PictureLimits) -> None:
 
 
 def _ask(
-    service: Service, actor: Actor, tenant: Tenant, dialect: Dialect, sample: SampleRequest
+    services: AdminServices, actor: Actor, tenant: Tenant, dialect: Dialect,
+    sample: SampleRequest,
 ) -> tuple[JsonObject, Job | None]:
     """A document's job as the try's own job remembers it, or the document's refusal."""
     try:
         request = dialect.sample_job(sample, tenant)
-        job = _accept(service, actor, request, dialect.limits, {})
+        named = replace(request, params=_named(actor, request.params, {}))
+        job = accept_job(services, actor, named, dialect.limits)
     except FaceError as error:
         call = Call("POST", sample.endpoint.path, "", {}, b"", actor.request_id)
         refusal = dialect.render_error(error, call)
@@ -231,15 +223,9 @@ def _ask(
     return {"job": job.id}, job
 
 
-def _accept(
-    service: Service, actor: Actor, request: JobRequest, limits: PictureLimits, about: JsonObject
-) -> Job:
-    named = {**request.params, PARAMETER: {**about, "operator": actor.operator.name}}
-    request = JobRequest(request.tenant, request.operation, named, request.pictures)
-    job, _ = service.acceptance.accept(
-        request, NO_DIALECT, limits, actor.request_id, None, trial=True
-    )
-    return job
+def _named(actor: Actor, params: JsonObject, about: JsonObject) -> JsonObject:
+    """The parameters of a job of a try."""
+    return {**params, PARAMETER: {**about, "operator": actor.operator.name}}
 
 
 def try_clip(services: AdminServices, actor: Actor, given: ClipToTry) -> TryStarted:
@@ -252,12 +238,9 @@ def try_clip(services: AdminServices, actor: Actor, given: ClipToTry) -> TryStar
     params = LivingParams(
         face_id=given.face, action=given.action, threshold=given.threshold, trial=True
     ).to_json()
-    job = _accept(
-        service, actor, JobRequest(tenant, "living", params, (given.clip,)),
-        PictureLimits.from_settings(service.settings), {"kind": TryKind.CLIP.value},
-    )
-    service.publish_job(job)
-    return TryStarted(job.id)
+    named = _named(actor, params, {"kind": TryKind.CLIP.value})
+    request = JobRequest(tenant, "living", named, (given.clip,))
+    return TryStarted(start_job(services, actor, request).id)
 
 
 # Looking -------------------------------------------------------------------------------
@@ -292,7 +275,7 @@ def show_try(services: AdminServices, _actor: Actor, given: TryQuery) -> Tried:
     return Tried(
         job=job.id, kind=kind, application=_application(services, job),
         operator=about["operator"], result=job.result, failure=_failure(job),
-        jobs=[_tried("", job), *(_tried(letter, other) for letter, other in others.items())],
+        jobs=[_tried(services, letter, each) for letter, each in [("", job), *others.items()]],
         documents=answers,
     )
 
@@ -322,14 +305,10 @@ def _failure(job: Job) -> TryFailure | None:
     return TryFailure(code, str(kept.get("message", "")), kept.get("picture"))
 
 
-def _tried(letter: str, job: Job) -> TriedJob:
-    stages = [
-        StageTime(step["stage"], step["worker"], 1000 * (step["at"] - job.created_at), step["ms"])
-        for step in job.trace
-    ]
-    ended = job.finished_at
+def _tried(services: AdminServices, letter: str, job: Job) -> TriedJob:
+    steps, ended = timeline(job, services.service.jobs.now()), job.finished_at
     whole_ms = None if ended is None else 1000 * (ended - job.created_at)
-    return TriedJob(job.id, letter, job.operation, job.state.value, stages, whole_ms)
+    return TriedJob(job.id, letter, job.operation, job.state.value, steps, whole_ms)
 
 
 def _answers(

@@ -47,7 +47,19 @@ def take_attempt(view: View, what: str, limit: Limit = ADDRESS_LIMIT) -> None:
 def attempt(view: View, name: str, method: str, check: Callable[[], Operator]) -> Operator:
     """The operator that ``check`` finds; each attempt stands in the audit log. Raises
     ``RateLimited``, and what ``check`` does."""
+    take_attempt_of_address(view)
+    return recorded_attempt(view, name, method, check)
+
+
+def take_attempt_of_address(view: View) -> None:
+    """Count an attempt of the client's address. Raises ``RateLimited``."""
     take_attempt(view, _network(view.call.client_host))
+
+
+def recorded_attempt(
+    view: View, name: str, method: str, check: Callable[[], Operator]
+) -> Operator:
+    """``attempt`` for one that is counted already."""
     audit, call = view.services.service.audit, view.call
     with audit.recording(
         name, SIGN_IN_ACTION, subject=method, host=call.client_host, request_id=call.request_id

@@ -39,6 +39,7 @@ MAX_NOTICE = 300
 _INSIDE = re.compile(
     r"/console(?:/[\w.~%!$&'()*+,;=:@-]+)*/?(?:\?[\w.~%!$&'()*+,;=:@/?-]*)?", re.ASCII
 )
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 # What stays as it is in an address that has its parts encoded already.
 _URL_SYNTAX = "/?&=%#+;:@,!$'()*~"
 
@@ -89,6 +90,16 @@ class View:
             return base64.urlsafe_b64decode(self.cookies.get(NOTICE_COOKIE, "")).decode()
         except (binascii.Error, ValueError):
             return ""
+
+    @property
+    def origin(self) -> str:
+        """The service's address as the browser sees it, without a slash at its end."""
+        headers = self.call.headers
+        host = headers.get("host", "")
+        if _HOST.fullmatch(host) is None:
+            host = f"127.0.0.1:{self.services.service.settings.port}"
+        scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
+        return f"{scheme}://{host}{self.call.mount}"
 
     def link(self, path: str, **query: object) -> str:
         """A path of the service as the browser sees it."""

@@ -34,6 +34,10 @@ class Texts:
     def ngettext(self, singular: str, plural: str, count: int) -> str:
         return self.gettext(singular if count == 1 else plural)
 
+    def join(self, *sentences: str) -> str:
+        """Sentences in one line, with the space that the language has between them."""
+        return ("" if self.language == "zh" else " ").join(sentences)
+
     def number(self, value: float) -> str:
         return format_decimal(value, locale=self.language)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from api_shim.admin.try_it import DocumentAnswer, Tried, TriedJob, TryKind
 from api_shim.console.texts import Texts
+from pipeline.jobs.timeline import JobEvent, TimelineStep
 
 SHOWN_CHARS = 96
 """Characters of a longer text, such as a picture in Base64, that an answer shows."""
@@ -55,7 +56,11 @@ class DocumentRow:
 
 def stages_of(tried: Tried) -> list[str]:
     """The stages that any job passed, in their order."""
-    return list(dict.fromkeys(stage.stage for job in tried.jobs for stage in job.stages))
+    return list(dict.fromkeys(step.stage for job in tried.jobs for step in _stages(job)))
+
+
+def _stages(job: TriedJob) -> list[TimelineStep]:
+    return [step for step in job.timeline if step.event is JobEvent.STAGE]
 
 
 def time_rows(texts: Texts, tried: Tried) -> list[TimeRow]:
@@ -67,20 +72,21 @@ def time_rows(texts: Texts, tried: Tried) -> list[TimeRow]:
 
 def _time_row(texts: Texts, job: TriedJob, names: list[str], longest: float) -> TimeRow:
     ms: dict[str, float] = {}
-    for stage in job.stages:
-        ms[stage.stage] = ms.get(stage.stage, 0.0) + stage.ms
+    steps = _stages(job)
+    for step in steps:
+        ms[step.stage] = ms.get(step.stage, 0.0) + step.took_ms
     bars = [
         Bar(
-            names.index(stage.stage), round(100 * max(stage.began_ms, 0.0) / longest, 2),
-            round(max(100 * stage.ms / longest, 0.4), 2),
-            f"{stage.stage}: {_ms(texts, stage.ms)} ms ({stage.worker})",
+            names.index(step.stage), round(100 * step.start_ms / longest, 2),
+            round(max(100 * step.took_ms / longest, 0.4), 2),
+            f"{step.stage}: {_ms(texts, step.took_ms)} ms ({step.worker})",
         )
-        for stage in job.stages
+        for step in steps
     ]
     title = texts.gettext("Document %(letter)s") % {"letter": job.document}
     return TimeRow(
         title if job.document else texts.gettext("The look itself"), job.operation,
-        _ms(texts, max(job.stages[0].began_ms, 0.0)) if job.stages else "",
+        _ms(texts, steps[0].start_ms) if steps else "",
         {name: _ms(texts, value) for name, value in ms.items()},
         "" if job.whole_ms is None else _ms(texts, job.whole_ms), bars,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Iterable
 from typing import Annotated, Protocol, TypeVar
 
@@ -36,3 +38,12 @@ def only_match(beginning: str, recent: Iterable[T], what: str, unknown: type[Not
     if not found:
         raise unknown(f"no {what} has the id {beginning!r}")
     return found[0]
+
+
+def local_operator() -> str:
+    """Who runs the command, as records name them; a container's user may have no name."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"user {os.getuid()}"
+    return f"{user} (command line)"

@@ -9,6 +9,7 @@ from importlib import metadata
 
 from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
+from infra.cli.check_identity_provider import SUBJECT, check_identity_provider
 from infra.cli.check_media import check_importing, check_journal, check_media
 from infra.cli.check_vector_engine import check_vector_engine
 from infra.cli.database import pack_here
@@ -49,6 +50,7 @@ def run_checks(settings: Settings) -> list[Check]:
         Asked("vector engine", check_vector_engine, f"check {variable('vector_engine_url')} and "
               "the way there (firewall, address)"),
         Asked("importing", check_importing, f"check {variable('import_url')}"),
+        Asked(SUBJECT, check_identity_provider, f"check {variable('oidc_issuer')}"),
     ]
     until = time.monotonic() + PATIENCE_S
     for each in asked:

@@ -7,13 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.arguments import RECENT, Json, Limit, only_match
+from infra.cli.arguments import RECENT, Json, Limit, local_operator, only_match
 from infra.cli.console import local_time, out, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from pipeline.database.clock import database_time
 from pipeline.errors import JobNotFound
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.store import JobStore
+from pipeline.jobs.timeline import JobEvent, TimelineStep
+from pipeline.jobs.timeline import timeline as job_timeline
 
 app = typer.Typer(help="Jobs: list, show, retry.", no_args_is_help=True)
 
@@ -75,7 +77,8 @@ def show(
 ) -> None:
     """Show one job with a timeline of its stages."""
     stores = Stores()
-    job = find_job(JobStore(stores.engine, keys=stores.keys), job_id)
+    store = JobStore(stores.engine, keys=stores.keys)
+    job = find_job(store, job_id)
     if json:
         print_json(job_json(job, result=result))
         return
@@ -95,7 +98,7 @@ def show(
         ),
     )
     out.print()
-    for line in timeline(job):
+    for line in timeline(job, store.now()):
         out.print(line, markup=False, highlight=False)
 
 
@@ -107,7 +110,8 @@ def retry(job_id: JobId) -> None:
 
     store = JobStore(Stores().engine)
     job = find_job(store, job_id)
-    again = store.retry(job.id, PLANS[job.operation].first_stage(job.params))
+    first = PLANS[job.operation].first_stage(job.params)
+    again = store.retry(job.id, first, local_operator())
     print_notice(f"Job {again.id} is queued; the reconciler sends it within seconds.")
 
 
@@ -126,21 +130,24 @@ def job_json(job: Job, *, result: bool = False) -> dict[str, Any]:
     return values
 
 
-def timeline(job: Job) -> list[str]:
-    """One line per stage: its start after the job was accepted, its duration, a bar on a
+def timeline(job: Job, now: float) -> list[str]:
+    """One line per stage and event: its start after the job was accepted, its duration, a bar on a
     common scale, and the worker."""
-    if not job.trace:
-        return ["No stage has run yet."]
-    spans = [
-        (step["stage"], step["worker"], step["at"] - job.created_at, step["ms"] / 1000)
-        for step in job.trace
+    steps = job_timeline(job, now)
+    whole = max((step.start_ms + step.took_ms for step in steps), default=0.0) or 1.0
+    lines = [
+        f"{step.stage if step.event is JobEvent.STAGE else step.event:<9} {step.start_ms:8.1f} ms  "
+        f"+{step.took_ms:8.1f} ms  |{_bar(step.start_ms / whole, step.took_ms / whole)}|  "
+        f"{_about(step)}"
+        for step in steps
     ]
-    whole = max(start + length for _, _, start, length in spans) or 1.0
-    return [
-        f"{stage:<8} {start * 1000:8.1f} ms  +{length * 1000:8.1f} ms  "
-        f"|{_bar(start / whole, length / whole)}|  {worker}"
-        for stage, worker, start, length in spans
-    ]
+    return lines or ["No stage has run yet."]
+
+
+def _about(step: TimelineStep) -> str:
+    """Where a step was, by whom, why, and how often."""
+    told = (step.worker, step.by, step.code, f"{step.times} times" if step.times > 1 else "")
+    return "  ".join(filter(None, told))
 
 
 def _bar(start: float, length: float) -> str:

@@ -45,6 +45,7 @@ COMMANDS = {
     "index": ("index", "app"),
     "jobs": ("jobs", "app"),
     "models": ("models", "app"),
+    "packs": ("packs", "app"),
     "operators": ("operators", "app"),
     "audit": ("audit", "audit"),
     "console-link": ("operators", "console_link"),

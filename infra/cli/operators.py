@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import socket
 from contextlib import AbstractContextManager, suppress
 from typing import Annotated
 
 import typer
 
-from infra.cli.arguments import Json
+from infra.cli.arguments import Json, local_operator
 from infra.cli.console import local_time, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from infra.local.stack import reachable, running_stack
 from pipeline.config.settings import Settings
-from pipeline.errors import OperatorExists
+from pipeline.errors import ConfigurationError, OperatorExists
 from pipeline.operators.audit import AuditLog, Recording
+from pipeline.operators.external import ExternalAccounts
 from pipeline.operators.model import Operator, OperatorRole
 from pipeline.operators.sessions import MAX_TOKEN_DAYS, SessionStore
 from pipeline.operators.store import OperatorStore
@@ -33,7 +32,9 @@ Url = Annotated[
     str | None,
     typer.Option(help="Where the service is reached; without it, on this machine."),
 ]
-
+External = Annotated[
+    bool, typer.Option("--external", help="Signs in at the identity provider, by this name there.")
+]
 
 
 class Accounts:
@@ -43,12 +44,22 @@ class Accounts:
         self.settings = stores.settings
         self.operators = OperatorStore(stores.engine)
         self.sessions = SessionStore(stores.engine)
+        self._external = ExternalAccounts(
+            stores.engine, self.operators, stores.settings.oidc_issuer
+        )
         self._audit = AuditLog(stores.engine)
+
+    @property
+    def external(self) -> ExternalAccounts:
+        """Those of the identity provider. Raises ``ConfigurationError`` without one."""
+        if not self.settings.oidc_issuer:
+            raise ConfigurationError("no identity provider is set up: FACELINE_OIDC_ISSUER")
+        return self._external
 
     def recording(self, action: str, subject: str) -> AbstractContextManager[Recording]:
         """An entry around a change that names the user of this machine."""
         return self._audit.recording(
-            f"{_user()} (command line)", action, subject=subject, host=socket.gethostname()
+            local_operator(), action, subject=subject, host=socket.gethostname()
         )
 
     def link(self, operator: Operator, url: str) -> str:
@@ -57,20 +68,19 @@ class Accounts:
             return f"{url}/console/sign-in/link?token={self.sessions.make_link(operator.id)}"
 
 
-def _user() -> str:
-    """Who runs this; a container's user may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
-
-
 @app.command()
 def create(
-    name: Name, role: Role = OperatorRole.VIEWER, faces: Faces = False, url: Url = None
+    name: Name, role: Role = OperatorRole.VIEWER, faces: Faces = False, url: Url = None,
+    external: External = False,
 ) -> None:
-    """Make an account, and print a link that signs it in once, within an hour."""
+    """Make an account, and print a link that signs it in once, within an hour, unless it signs
+    in at the identity provider."""
     accounts = Accounts(Stores())
+    if external:
+        with accounts.recording("operator.create", f"{name}: {role.value}"):
+            accounts.external.create(name, role, sees_faces=faces)
+        print_notice(f"{name} signs in at {accounts.settings.oidc_issuer}.")
+        return
     with accounts.recording("operator.create", f"{name}: {role.value}"):
         made = accounts.operators.create(name, role, sees_faces=faces)
     typer.echo(accounts.link(made, url or service_url(accounts.settings)))
@@ -117,7 +127,8 @@ def link(
     reset: Annotated[
         bool,
         typer.Option(
-            "--reset", help="Forget password and one-time codes, and end all sessions, first."
+            "--reset", help="Forget password, one-time codes and identity provider, and end all "
+            "sessions, first."
         ),
     ] = False,
     url: Url = None,
@@ -130,6 +141,16 @@ def link(
     else:
         found = accounts.operators.by_name(name)
     typer.echo(accounts.link(found, url or service_url(accounts.settings)))
+
+
+@app.command()
+def provider(name: Name) -> None:
+    """Let an account sign in at the identity provider only, and who next has its name there;
+    `link --reset` undoes it."""
+    accounts = Accounts(Stores())
+    with accounts.recording("operator.expect", name):
+        accounts.external.expect(name)
+    print_notice(f"{name} signs in at {accounts.settings.oidc_issuer}.")
 
 
 @app.command()

@@ -9,7 +9,7 @@ bulk enrolment use this code. Where stages have machines of their own, each mach
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -52,13 +52,20 @@ class AnalysisResources(Protocol):
     def sandbox(self) -> Sandbox | None: ...
 
 
+PictureWatcher = Callable[[Picture, FaceError | None], None]
+"""Called with the pixels of a decoded picture, which are gone afterwards, and why there is
+nothing in them."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureRequest:
-    """A picture file, and what is wanted of it. ``limits`` replace those of the resources."""
+    """A picture file, and what is wanted of it. ``limits`` replace those of the resources.
+    ``watch`` sees the pixels if they can be decoded."""
 
     data: bytes
     options: AnalysisOptions
     limits: PictureLimits | None = None
+    watch: PictureWatcher | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,13 +146,26 @@ def _analyse(request: PictureRequest, resources: AnalysisResources) -> AnalysedP
     try:
         header = inspect(request.data, request.limits or resources.limits)
         pixels = decode_inspected(request.data, header, resources.sandbox, borrow=True)
-        return AnalysedPicture(
-            header, examine(pixels, request.options, resources), NO_EMBEDDINGS
-        )
+        examined = _examine_watched(pixels, request, resources)
+        return AnalysedPicture(header, examined, NO_EMBEDDINGS)
     except FaceError as error:
         if isinstance(error, BadInput) or type(error) is FaceError:
             return error
         raise
+
+
+def _examine_watched(
+    pixels: Picture, request: PictureRequest, resources: AnalysisResources
+) -> ExaminedPicture:
+    """``examine``, and ``request.watch``."""
+    watch = request.watch or (lambda _pixels, _error: None)
+    try:
+        examined = examine(pixels, request.options, resources)
+    except BadInput as error:
+        watch(pixels, error)
+        raise
+    watch(pixels, None)
+    return examined
 
 
 def examine(

@@ -22,10 +22,11 @@ from pipeline.errors import BackupUnusable
 
 # Made anew by the service, of no use elsewhere, or about what the copy does not hold: the index
 # reads a gallery without snapshots from the database.
-# A restored sign-in link would work again.
+# A restored sign-in link would work again. Refused pictures show people who are not in the gallery:
+# there are no more copies than it takes.
 LEFT_OUT = frozenset({
     "changes", "snapshots", "discarded", "index_positions", "index_states", "pack_tasks",
-    "processes", "sign_in_links", "vector_spaces",
+    "processes", "refused_pictures", "sign_in_links", "vector_spaces",
 })
 
 _COPIED_ROWS = {operator_sessions: operator_sessions.c.program.is_not(None)}

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, bindparam, select
 
 from pipeline.batches.model import BatchItem, BatchOptions, ItemOutcome, ItemState, WaitingItem
+from pipeline.batches.refused_pictures import room_for_pictures
 from pipeline.batches.rows import (
     DUPLICATES_OF,
     IN_BATCH,
@@ -23,6 +24,7 @@ from pipeline.batches.rows import (
 )
 from pipeline.database.engine import reading
 from pipeline.database.schema import batch_items
+from pipeline.gallery.collections import find_collections
 from pipeline.gallery.enrolment import check_model
 from pipeline.gallery.trash import discard_many
 from pipeline.types import AnalysisOptions, JsonObject, VectorModel
@@ -39,10 +41,12 @@ _WAITING_ITEMS = (
 @dataclass(frozen=True, slots=True)
 class ChunkReader:
     """Reads chunks. ``criteria`` gives the fingerprint of everything that decides whether a
-    picture can be enrolled (``analysis.criteria``). Raises ``DatabaseUnavailable``."""
+    picture can be enrolled (``analysis.criteria``); ``keeps_pictures`` says whether refused items
+    leave small pictures. Raises ``DatabaseUnavailable``."""
 
     engine: Engine
     criteria: Callable[[AnalysisOptions], str]
+    keeps_pictures: bool = True
 
     def check_model(self, tenant_id: int, model: VectorModel) -> None:
         """Raises ``PackMismatch`` when vectors of ``model`` cannot be enrolled."""
@@ -58,6 +62,22 @@ class ChunkReader:
             if batch is None:
                 return BatchOptions(), []
             return batch.options, _waiting_items(connection, batch_id, numbers)
+
+    def room_for_pictures(self, params: JsonObject) -> int:
+        """How many more pictures of refused items the chunk's batch may keep."""
+        if not self.keeps_pictures:
+            return 0
+        batch_id, _ = chunk_of(params)
+        with reading(self.engine) as connection:
+            return room_for_pictures(connection, batch_id)
+
+    def missing_collections(self, tenant_id: int, items: Sequence[BatchItem]) -> set[str]:
+        """The collections that the items name and that do not exist."""
+        named = {item.about.collection for item in items} - {""}
+        if not named:
+            return named
+        with reading(self.engine) as connection:
+            return named - {*find_collections(connection, tenant_id, named)}
 
 
 def chunk_of(params: JsonObject) -> tuple[str, Sequence[int]]:

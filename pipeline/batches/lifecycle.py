@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Engine, delete, func, select, update
 
 from pipeline.batches.model import NOT_IN_SOURCE, STOPPED, Batch, BatchState, ItemState
+from pipeline.batches.refused_pictures import discard_pictures
 from pipeline.batches.rows import (
     DUPLICATES_OF,
     SET_BATCH,
@@ -15,7 +16,7 @@ from pipeline.batches.rows import (
     lock_batch,
 )
 from pipeline.database.engine import read_values, writing
-from pipeline.database.schema import batch_items, batches
+from pipeline.database.schema import batch_items, batches, refused_pictures
 from pipeline.errors import BatchBusy, BatchNotFound
 from pipeline.gallery.trash import discard_selected
 
@@ -102,6 +103,10 @@ def retry(
     # With the duplicates: one of them may be the only one still in the source.
     duplicates = connection.execute(DUPLICATES_OF, {"batch": batch_id, "numbers": numbers}).all()
     retried = [*numbers, *(row.number for row in duplicates)]
+    discard_pictures(
+        connection,
+        (refused_pictures.c.batch_id == batch_id) & refused_pictures.c.number.in_(retried), now,
+    )
     connection.execute(
         update(batch_items)
         .where(batch_items.c.batch_id == batch_id, batch_items.c.number.in_(retried))
@@ -131,8 +136,8 @@ def close(connection: Connection, batch_id: str, now: float) -> None:
     connection.execute(SET_BATCH, {"batch": batch_id, "state": BatchState.CANCELLED.value})
 
 
-def remove(engine: Engine, batch_id: str) -> None:
-    """Delete a batch's rows, some of them in each transaction."""
+def remove(engine: Engine, batch_id: str, now: float) -> None:
+    """Delete a batch's rows and pictures, some of them in each transaction."""
     in_batch = batch_items.c.batch_id == batch_id
     while True:
         with writing(engine) as connection:
@@ -140,6 +145,7 @@ def remove(engine: Engine, batch_id: str) -> None:
                 select(func.min(batch_items.c.number)).where(in_batch)
             ).scalar()
             if first is None:
+                discard_pictures(connection, refused_pictures.c.batch_id == batch_id, now)
                 connection.execute(delete(batches).where(batches.c.id == batch_id))
                 return
             last = first + ITEMS_PER_TRANSACTION

@@ -398,7 +398,7 @@ class BatchStore:
         batch = self.get(tenant_id, batch_id)
         with writing(self._engine) as connection:
             lifecycle.close(connection, batch.id, self._clock())
-        lifecycle.remove(self._engine, batch.id)
+        lifecycle.remove(self._engine, batch.id, self._clock())
 
     def expire(self, older_than_s: float, limit: int = 10) -> int:
         """Remove batches that have not changed for so long; how many."""
@@ -406,7 +406,7 @@ class BatchStore:
         for batch_id in old:
             with writing(self._engine) as connection:
                 lifecycle.cancel(connection, batch_id, self._clock())
-            lifecycle.remove(self._engine, batch_id)
+            lifecycle.remove(self._engine, batch_id, self._clock())
         return len(old)
 
 

@@ -163,6 +163,9 @@ class Settings(BaseSettings):
     batch_retention_d: float = Field(90.0, gt=0)
     """Days after its last change for which the items of a batch are kept; until then the same
     command resumes it."""
+    refused_picture_retention_d: float = Field(30.0, ge=0)
+    """Days for which small pictures of the refused items of batches are kept, for who reviews them;
+    not longer than their batch. 0: none are made, and those that there are go."""
     bulk_nice: int = Field(10, ge=0, le=19)
     """Niceness of the processes of the worker `bulk`."""
     bulk_false_findings: float = Field(1.0, gt=0)
@@ -317,6 +320,30 @@ class Settings(BaseSettings):
     """Serve the console at `/console` and the operators' API at `/admin`."""
     audit_retention_d: float = Field(1095.0, gt=0)
     """Days for which entries of the audit log are kept."""
+    oidc_issuer: str = ""
+    """Issuer URL of the identity provider (OpenID Connect) at which operators sign in, as its own
+    discovery document writes it; needs the extra `oidc`. Empty: none."""
+    oidc_client_id: str = ""
+    """The console's client id at the identity provider."""
+    oidc_client_secret: SecretStr = SecretStr("")
+    """The client's secret; empty for a public client, which has only PKCE."""
+    oidc_scopes: str = "openid profile email"
+    """Scopes that are asked for, separated by blanks."""
+    oidc_name_claim: str = "preferred_username"
+    """Claim that names the operator. `email` counts only where `email_verified` is true."""
+    oidc_role_claim: str = "groups"
+    """Claim that oidc_roles and oidc_faces look at: a text or a list of texts. Dots lead into
+    objects (`realm_access.roles`)."""
+    oidc_roles: str = ""
+    """Roles by values of oidc_role_claim, separated by semicolons (`face-admins=administrator;
+    face-staff=operator`); the highest counts, who has none is refused. Empty: roles, and who sees
+    people, are kept in the console."""
+    oidc_faces: str = ""
+    """Values of oidc_role_claim whose holders see pictures of people, separated by semicolons;
+    counts with oidc_roles."""
+    oidc_create_accounts: bool = False
+    """Make an account for who signs in at the identity provider without one; without oidc_roles a
+    viewer's. Else an administrator makes it first."""
     root_path: str = Field("", pattern=r"^(/[A-Za-z0-9._~%!$&'()*+;=:@-]+)*/?$")
     """Path under which a proxy shows the service, such as `/face`; it begins every link. Whether
     the proxy removes it from requests does not matter."""

@@ -266,6 +266,8 @@ jobs = Table(
     Column("pack", String(64), nullable=True),
     # The trace that the job belongs to (W3C Trace Context); null: none.
     Column("traceparent", String(55), nullable=True),
+    # What happened between its stages (pipeline/jobs/timeline.py); null: nothing.
+    Column("history", Json, nullable=True),
     UniqueConstraint("tenant_id", "idempotency_key"),
     # Waiting at a stage, oldest first; running without a worker.
     Index("ix_jobs_waiting", "state", "stage", "seq"),
@@ -663,6 +665,21 @@ batch_items = Table(
     sqlite_with_rowid=False,
 )
 """The items of the sources of batches."""
+
+refused_pictures = Table(
+    "refused_pictures",
+    METADATA,
+    Column("id", BigId, primary_key=True),
+    _tenant_id(),
+    _batch_id(),
+    Column("number", BigInteger, nullable=False),
+    Column("media_key", String(512), nullable=False),
+    Column("created_at", Float, nullable=False, index=True),
+    UniqueConstraint("batch_id", "number"),
+    Index(None, "tenant_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""Small pictures of items that were refused after they were decoded (``refused_pictures.py``)."""
 
 findings = Table(
     "findings",

@@ -16,6 +16,7 @@ from pipeline.analysis.engine import AnalysedPicture, PictureRequest, analyse_pi
 from pipeline.batches.chunks import ChunkReader, chunk_of, lock_items, record_outcomes
 from pipeline.batches.duplicate_candidates import CandidateReader, DuplicateSearchConfig
 from pipeline.batches.model import SAME_PICTURE, BatchItem, BatchOptions, ItemOutcome, ItemState
+from pipeline.batches.refused_pictures import record_pictures
 from pipeline.config.settings import Settings
 from pipeline.database.clock import database_time
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound
@@ -29,7 +30,8 @@ from pipeline.gallery.writer import lock_tenant
 from pipeline.jobs.damage import judge
 from pipeline.jobs.model import Job
 from pipeline.operations import DUPLICATE_SEARCH, Plan, enrolment_analysis
-from pipeline.types import AnalysisOptions, JsonObject, VectorModel
+from pipeline.stages.thumbnail import thumbnail
+from pipeline.types import AnalysisOptions, JsonObject, Picture, VectorModel
 
 # Bytes of pictures that are held at a time, beyond the one that reaches them.
 HELD_BYTES = 64 * 1024 * 1024
@@ -54,6 +56,8 @@ class InspectedChunk:
 
     options: BatchOptions
     items: list[InspectedItem]
+    thumbnails: dict[int, bytes] = field(default_factory=dict)
+    """Of the items that are, or may be, refused, by number."""
 
     @property
     def analysis(self) -> AnalysisOptions:
@@ -62,7 +66,10 @@ class InspectedChunk:
 
 def open_bulk(settings: Settings, engine: Engine, resources: Resources) -> Iterable[object]:
     return [
-        ChunkReader(engine, partial(criteria_fingerprint, resources.pack.info, settings)),
+        ChunkReader(
+            engine, partial(criteria_fingerprint, resources.pack.info, settings),
+            keeps_pictures=settings.refused_picture_retention_d > 0,
+        ),
         DuplicateSearchConfig(
             CandidateReader(engine, resources.keys), settings.bulk_false_findings,
             settings.bulk_apart_fmr,
@@ -81,10 +88,13 @@ def inspect_chunk(plan: Plan, job: Job, context: JobContext, resources: Resource
     # another pack.
     chunks.check_model(job.tenant_id, model)
     options, items = chunks.read(job.params)
+    thumbnails = _Thumbnails(chunks.room_for_pictures(job.params) if items else 0)
+    if thumbnails.room:
+        thumbnails.doubtful = chunks.missing_collections(job.tenant_id, items)
     inspected: list[InspectedItem] = []
     for group in _groups(items):
-        inspected += _inspect_group(job, group, _analysis(options), resources)
-    return replace(context, model=model).add(InspectedChunk(options, inspected))
+        inspected += _inspect_group(job, group, _analysis(options), resources, thumbnails)
+    return replace(context, model=model).add(InspectedChunk(options, inspected, thumbnails.made))
 
 
 def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutcome:
@@ -92,10 +102,13 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
     assert context.model is not None
     chunk = context.get(InspectedChunk)
     criteria = resources.get(ChunkReader).criteria(chunk.analysis)
-    images = _store_faces(
-        job, chunk.items, context.model, resources, all_faces=chunk.options.faces == "all"
-    )
     batch_id, numbers = chunk_of(job.params)
+    pictures = _refused_objects(job, batch_id, chunk.thumbnails, resources)
+    picture_keys = dict(zip(chunk.thumbnails, pictures, strict=True))
+    images = _store_objects(
+        job, chunk.items, context.model, resources, pictures,
+        all_faces=chunk.options.faces == "all",
+    )
 
     def effect(connection: Connection) -> JsonObject:
         now = database_time(connection.engine)
@@ -111,12 +124,18 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
         waiting = {each.item.number: each.collections for each in locked}
         outcomes, unused = _enrol(connection, job.tenant_id, images, waiting, resources, now)
         outcomes += _refusals(chunk.items, waiting, criteria)
-        discard_many(connection, job.tenant_id, unused, now)
         record_outcomes(connection, locked, outcomes, now)
+        refused = {each.number for each in outcomes if each.state is ItemState.REJECTED}
+        kept = record_pictures(
+            connection, job.tenant_id, batch_id,
+            {number: key for number, key in picture_keys.items() if number in refused}, now,
+        )
+        unused += [key for key in pictures if key not in kept]
+        discard_many(connection, job.tenant_id, unused, now)
         return {state: sum(each.state is state for each in outcomes) for state in _ENDS}
 
-    stored = tuple(face.face_key for image in images for face in image.faces)
-    return JobOutcome({}, effect, stored)
+    stored = [face.face_key for image in images for face in image.faces]
+    return JobOutcome({}, effect, (*stored, *pictures))
 
 
 _ENDS = (ItemState.ENROLLED, ItemState.DUPLICATE, ItemState.REJECTED)
@@ -127,6 +146,21 @@ def _analysis(options: BatchOptions) -> AnalysisOptions:
 
 
 # Analysing ---------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Thumbnails:
+    """Makes small pictures, at most ``room``, of items in which nothing is to be enrolled, and of
+    those whose collection is ``doubtful``."""
+
+    room: int
+    doubtful: set[str] = field(default_factory=set)
+    made: dict[int, bytes] = field(default_factory=dict)
+
+    def look(self, item: BatchItem, pixels: Picture, error: FaceError | None) -> None:
+        is_refused = error is not None or item.about.collection in self.doubtful
+        if is_refused and len(self.made) < self.room:
+            self.made[item.number] = thumbnail(pixels)
 
 
 def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
@@ -142,12 +176,16 @@ def _groups(items: Sequence[BatchItem]) -> Iterator[list[BatchItem]]:
 
 
 def _inspect_group(
-    job: Job, group: Sequence[BatchItem], options: AnalysisOptions, resources: Resources
+    job: Job, group: Sequence[BatchItem], options: AnalysisOptions, resources: Resources,
+    thumbnails: _Thumbnails,
 ) -> list[InspectedItem]:
     """One answer an item, in order."""
     with ThreadPoolExecutor(READERS) as readers:
         read = list(readers.map(partial(_read, job, resources), group))
-    pictures = [PictureRequest(data, options) for data in read if isinstance(data, bytes)]
+    pictures = [
+        PictureRequest(data, options, watch=partial(thumbnails.look, item))
+        for item, data in zip(group, read, strict=True) if isinstance(data, bytes)
+    ]
     analyses = iter(analyse_pictures(pictures, resources))
     return [
         InspectedItem(item, next(analyses), default_image_id(data)) if isinstance(data, bytes)
@@ -187,13 +225,13 @@ class _FoundImage:
         return [face.face_key for face in self.faces]
 
 
-def _store_faces(
-    job: Job, items: Sequence[InspectedItem], model: VectorModel, resources: Resources, *,
-    all_faces: bool,
+def _store_objects(
+    job: Job, items: Sequence[InspectedItem], model: VectorModel, resources: Resources,
+    pictures: Mapping[str, bytes], *, all_faces: bool,
 ) -> list[_FoundImage]:
-    """The pictures that passed; their face cutouts are stored together."""
+    """The pictures that passed; their face cutouts are stored together with ``pictures``."""
     images = []
-    objects: dict[str, bytes] = {}
+    objects = dict(pictures)
     counts: Counter[str] = Counter()
     for each in items:
         if isinstance(each.analysis, FaceError):
@@ -224,8 +262,7 @@ def _faces(
 ) -> Iterator[NewFace]:
     """``counts`` numbers objects of equal bytes: each face has an object of its own, and
     all share a directory."""
-    # The fence makes the objects those of one try: another one cannot discard them.
-    owner = f"{job.id}.{job.fence}"
+    owner = _owner(job)
     examined = analysis.examined
     faces = zip(  # others may have been found, too
         examined.faces, examined.cutouts, examined.qualities, analysis.embeddings, strict=False
@@ -235,6 +272,25 @@ def _faces(
         counts[name] += 1
         key = storage_keys.face_media(job.tenant_id, owner, counts[name], name)
         yield new_face(face, quality_json(quality), embedding, key=key, name=item.about.name)
+
+
+def _refused_objects(
+    job: Job, batch_id: str, thumbnails: Mapping[int, bytes], resources: Resources
+) -> dict[str, bytes]:
+    """The objects of these small pictures, by key, in their order."""
+    counts: Counter[str] = Counter()
+    objects = {}
+    for jpeg in thumbnails.values():
+        name = resources.media.name(job.tenant_id, jpeg)
+        counts[name] += 1
+        key = storage_keys.refused_media(job.tenant_id, batch_id, _owner(job), counts[name], name)
+        objects[key] = jpeg
+    return objects
+
+
+def _owner(job: Job) -> str:
+    """Makes objects those of one try by its fence: another one cannot discard them."""
+    return f"{job.id}.{job.fence}"
 
 
 def _enrol(

@@ -17,7 +17,14 @@ from pipeline import storage_keys
 from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import read_values
 from pipeline.database.keyset import read_pages
-from pipeline.database.schema import batch_items, batches, faces, images, job_pictures
+from pipeline.database.schema import (
+    batch_items,
+    batches,
+    faces,
+    images,
+    job_pictures,
+    refused_pictures,
+)
 from pipeline.media.base import MediaStore, age_limit
 
 # Seconds that an object without a row is left alone: no job takes as long from storing
@@ -54,6 +61,7 @@ class OrphanSweep:
         for column, prefix in (
             (images.c.media_key, storage_keys.images_prefix(tenant_id)),
             (faces.c.face_key, storage_keys.faces_prefix(tenant_id)),
+            (refused_pictures.c.media_key, storage_keys.refused_prefix(tenant_id)),
         ):
             now = database_time(self.engine, self.clock)
             limit, old = now - GRACE_S, age_limit(self.media, now, GRACE_S)

@@ -66,7 +66,8 @@ class NewJob:
     requests under one idempotency key apart; ``once`` is the signed request that asks for the
     job; ``challenge`` the digest of a challenge that the job takes; ``traceparent`` names the
     span of the request in its trace. With ``limits`` the job is
-    charged to its tenant, within these quotas; without, it costs nothing.
+    charged to its tenant, within these quotas; without, it costs nothing. ``by`` is the operator
+    who starts it, empty for a client.
     """
 
     tenant_id: int
@@ -84,6 +85,7 @@ class NewJob:
     free: bool = False
     pictures: tuple[WaitingPicture, ...] = ()
     traceparent: str | None = None
+    by: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
@@ -91,7 +93,8 @@ class NewJob:
 class Job:
     """A job row. Times are epoch seconds (UTC); ``stage`` is the next one to run;
     ``charged_on`` is the day for which it was charged, None when it was not; ``pack`` is the digest
-    of the pack that ran its stages, None before the first and without models."""
+    of the pack that ran its stages, None before the first and without models; ``trace`` are the
+    stages that were run, ``history`` is what happened between them (``timeline``)."""
 
     seq: int
     id: str
@@ -121,6 +124,7 @@ class Job:
     free: bool = False
     traceparent: str | None = None
     pack: str | None = None
+    history: list[JsonObject] | None = None
 
     @property
     def ended(self) -> bool:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 
 from pipeline.database.schema import jobs, signed_requests
 from pipeline.jobs.model import ENDED, Claim, Job, JobState, NewJob
+from pipeline.jobs.timeline import started_by
 from pipeline.metering.usage import day_of
 
 COLUMNS = [jobs.c[field.name] for field in fields(Job)]
@@ -122,6 +123,12 @@ def hold(claim: Claim) -> dict[str, Any]:
     return {"held_job": claim.id, "held_fence": claim.fence}
 
 
+# What happened to a locked job between its stages.
+SET_HISTORY = (
+    update(jobs).where(jobs.c.seq == bindparam("of_seq"))
+    .values(history=bindparam("of_history", type_=jobs.c.history.type))
+)
+
 CANCEL = (
     update(jobs)
     .where(
@@ -176,6 +183,7 @@ def new_row(new: NewJob, now: float) -> dict[str, Any]:
         "charged_on": None if new.limits is None else day_of(now),
         "free": new.free,
         "traceparent": new.traceparent,
+        "history": started_by(new, now),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
@@ -45,11 +46,13 @@ from pipeline.jobs.statements import (
     INSERT,
     INSERT_SIGNATURE,
     RETRIABLE,
+    SET_HISTORY,
     accepted_job,
     hold,
     job_of,
     new_row,
 )
+from pipeline.jobs.timeline import JobEvent, note
 from pipeline.jobs.together import JobEnd, JobsTogether
 from pipeline.jobs.upkeep import JobUpkeep
 from pipeline.metering.usage import charge
@@ -166,8 +169,9 @@ class JobStore:
             raise signed_for(earlier.operation)
         return earlier
 
-    def cancel(self, tenant_id: int, job_id: str) -> tuple[Job, bool]:
-        """(job, whether this call ended it). Raises ``JobNotFound``."""
+    def cancel(self, tenant_id: int, job_id: str, by: str = "") -> tuple[Job, bool]:
+        """(job, whether this call ended it). ``by`` is the operator who wants it. Raises
+        ``JobNotFound``."""
         if not JOB_ID.fullmatch(job_id):
             raise JobNotFound
         error = JobCancelled()
@@ -181,6 +185,7 @@ class JobStore:
             ).one_or_none()
             if row is not None:
                 job = job_of(row)
+                self._note(connection, job, JobEvent.CANCELLED, by)
                 settle_all(connection, [job], cost_of(job, error), self._clock())
         return self.read.get(tenant_id, job_id), row is not None
 
@@ -240,15 +245,20 @@ class JobStore:
         kept = {**error_json(error), **kept_reads(claim.job, error, now)}
         if math.isfinite(retry_for_s):
             kept["since"] = since
-        waits = {"not_before": now + pause_s, "error": kept}
+        history = note(
+            claim.job, JobEvent.PAUSED, now, code=error.code, worker=claim.job.worker or ""
+        )
+        waits = {"not_before": now + pause_s, "error": kept, "history": history}
         return self.together.put_back([(claim, {**queued(claim, stage, now), **waits})])[0]
 
     # -- the operator's side ------------------------------------------------------
 
-    def retry(self, job_id: str, stage: str) -> Job:
-        """Queue a failed or cancelled job again from ``stage``. Raises ``JobNotFound``
-        when there is no such job, it did not fail, or its pictures are gone."""
+    def retry(self, job_id: str, stage: str, by: str = "") -> Job:
+        """Queue a failed or cancelled job again from ``stage``, for the operator ``by``. Raises
+        ``JobNotFound`` when there is no such job, it did not fail, or its pictures are gone."""
+        ended = select(jobs.c.error_code).where(jobs.c.id == job_id).with_for_update()
         with writing(self._engine) as connection:
+            code = connection.execute(ended).scalar_one_or_none()
             row = connection.execute(
                 update(jobs)
                 .where(jobs.c.id == job_id, RETRIABLE)
@@ -268,7 +278,15 @@ class JobStore:
             if not are_there(connection, job):
                 raise JobNotFound("The job's pictures have been deleted; it cannot be repeated.")
             clear_job_faces(connection, job.seq)
-        return job
+            return self._note(connection, job, JobEvent.RETRIED, by, code or "")
+
+    def _note(
+        self, connection: Connection, job: Job, event: JobEvent, by: str, code: str = ""
+    ) -> Job:
+        """Write what was done into the history of a job whose row is locked."""
+        history = note(job, event, self._clock(), by=by, code=code)
+        connection.execute(SET_HISTORY, {"of_seq": job.seq, "of_history": history})
+        return replace(job, history=history)
 
 
 def _check_tenant(connection: Connection, tenant_id: int) -> None:

@@ -8,7 +8,7 @@ transaction of a single job.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -33,10 +33,12 @@ from pipeline.jobs.statements import (
     FREE_AMONG,
     HELD,
     HELD_AMONG,
+    SET_HISTORY,
     SUSPECT_AMONG,
     hold,
     job_of,
 )
+from pipeline.jobs.timeline import JobEvent, note, unnoted_losses
 from pipeline.types import JsonObject
 
 
@@ -79,7 +81,9 @@ class JobsTogether:
         with writing(self._engine) as connection:
             values = {"job": first, "at_stage": stage, "most": max_attempts, **taken}
             rows = list(connection.execute(CLAIM, values))
-            if not others or (rows and rows[0].attempts > 1):
+            if rows and rows[0].attempts > 1:
+                return [_note_losses(connection, _claim(rows[0]), now)], others
+            if not others:
                 return [_claim(row) for row in rows], others
             free = {"ids": others, "at_stage": stage, "now": now}
             seqs = list(connection.execute(FREE_AMONG, free).scalars())
@@ -156,6 +160,10 @@ class JobsTogether:
             (claim, {
                 **queued(claim, claim.job.stage, now),
                 **({"attempts": claim.job.attempts} if charged else {}),
+                "history": note(
+                    claim.job, JobEvent.RETURNED, now, charged=charged,
+                    worker=claim.job.worker or "",
+                ),
             })
             for claim in claims
         ])
@@ -186,6 +194,17 @@ class JobsTogether:
 def _claim(row: Any) -> Claim:
     job = job_of(row)
     return Claim(job=job, fence=job.fence)
+
+
+def _note_losses(connection: Connection, claim: Claim, now: float) -> Claim:
+    """A claim on a job that went wrong before, with the workers in its history that it lost
+    unseen."""
+    job = claim.job
+    for _ in range(unnoted_losses(job)):
+        job = replace(job, history=note(job, JobEvent.LOST, now, charged=True))
+    if job is not claim.job:
+        connection.execute(SET_HISTORY, {"of_seq": job.seq, "of_history": job.history})
+    return replace(claim, job=job)
 
 
 def _how(end: JobEnd) -> tuple[Job, JobState, str | None]:

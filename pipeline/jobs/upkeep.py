@@ -16,7 +16,16 @@ from pipeline.jobs.challenges import forget_challenges
 from pipeline.jobs.ending import failure, settle_all
 from pipeline.jobs.model import Job, JobState
 from pipeline.jobs.pictures import drop_pictures
-from pipeline.jobs.statements import COLUMNS, PAUSED, QUEUED, RUNNING, UNFINISHED, job_of
+from pipeline.jobs.statements import (
+    COLUMNS,
+    PAUSED,
+    QUEUED,
+    RUNNING,
+    SET_HISTORY,
+    UNFINISHED,
+    job_of,
+)
+from pipeline.jobs.timeline import JobEvent, note
 from pipeline.metering.costs import cost_of_error
 
 
@@ -92,15 +101,22 @@ class JobUpkeep:
             return [], []  # as most rounds, which write nothing
         with writing(self._engine) as connection:
             rows = connection.execute(
-                select(jobs.c.id, jobs.c.attempts)
+                select(*COLUMNS)
                 .where(RUNNING, dead)
                 .order_by(jobs.c.seq).limit(limit).with_for_update(skip_locked=True)
             ).all()
-            known = any(row.id == culprit for row in rows)
-            innocent = [row.id for row in rows if known and row.id != culprit]
-            guilty = [row for row in rows if not known or row.id == culprit]
-            crashed = [row.id for row in guilty if row.attempts >= max_attempts]
-            back = [row.id for row in guilty if row.attempts < max_attempts]
+            held = [job_of(row) for row in rows]
+            known = any(job.id == culprit for job in held)
+            innocent = [job.id for job in held if known and job.id != culprit]
+            guilty = [job for job in held if not known or job.id == culprit]
+            crashed = [job.id for job in guilty if job.attempts >= max_attempts]
+            back = [job.id for job in guilty if job.attempts < max_attempts]
+            for job in held:
+                history = note(
+                    job, JobEvent.LOST, now, charged=job.id not in innocent,
+                    worker=job.worker or "",
+                )
+                connection.execute(SET_HISTORY, {"of_seq": job.seq, "of_history": history})
             error = JobCrashed()
             ended = self._set(connection, crashed, **failure(error, now))
             settle_all(connection, ended, cost_of_error(error.code), self._clock())

@@ -39,6 +39,11 @@ REQUEST_SECONDS = MetricHistogram(
     ("dialect", "operation"), buckets=REQUEST_BUCKETS,
 )
 REQUESTS_OPEN = MetricGauge("faceline_requests_open", "Requests that are being read or held.")
+PART_USABLE = MetricGauge(
+    "faceline_part_usable",
+    "Whether a part of the service (`database`, `media`, `master_key`) could be used when it was "
+    "last tried: 1 or 0.", ("part",),
+)
 REFUSALS = MetricCounter(
     "faceline_refusals",
     "Requests refused for a rate (`rate_limited`), a quota (`quota_exceeded`) or a missing "

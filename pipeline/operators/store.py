@@ -90,20 +90,21 @@ class OperatorStore:
             return self.by_name(name)
         with writing(self._engine, durable=True) as connection:
             # Changes that take an administrator away wait for each other.
-            connection.execute(_ADMINISTRATORS.with_for_update()).all()
+            before = connection.execute(_ADMINISTRATORS.with_for_update()).all()
             changed = self._update(connection, name, **values)
-            if connection.execute(_ADMINISTRATORS.limit(1)).first() is None:
+            if before and connection.execute(_ADMINISTRATORS.limit(1)).first() is None:
                 raise LastAdministrator
             if disabled:
                 end_sign_ins(connection, changed.id, programs=True)
         return changed
 
     def reset(self, name: str) -> Operator:
-        """Forget an account's password and one-time codes, and end its sessions and links."""
+        """Forget an account's password and one-time codes, or that it signs in at the identity
+        provider, and end its sessions and links."""
         with writing(self._engine, durable=True) as connection:
             changed = self._update(
-                connection, name, password=None, totp_secret=None, totp_step=None, failures=0,
-                locked_until=0.0,
+                connection, name, password=None, identity=None, totp_secret=None, totp_step=None,
+                failures=0, locked_until=0.0,
             )
             end_sign_ins(connection, changed.id, programs=False)
         return changed

@@ -20,8 +20,10 @@ from sqlalchemy import insert, update
 from pipeline.batches.model import BatchOptions
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import change_rows, writing
-from pipeline.database.schema import batches, jobs, processes
+from pipeline.database.schema import batches, jobs, processes, webhook_deliveries
+from pipeline.encryption.vault import open_vault
 from pipeline.metering.limits import Limit
+from pipeline.webhooks.store import WebhookStore
 from tests.cluster import Process
 from tests.face2_client import data_of
 from tests.faults.faulty_decoder import MARK
@@ -232,12 +234,26 @@ def test_a_batch_that_does_not_get_on_and_whose_source_is_away(watched: Watched)
         change_rows(engine, batches.delete().where(batches.c.id == batch.id))
 
 
+def test_a_webhook_that_takes_no_messages(watched: Watched) -> None:
+    cluster = watched.stack.cluster
+    webhooks = WebhookStore(cluster.engine, open_vault(watched.stack.settings))
+    webhook, _ = webhooks.add(cluster.tenant, "https://93.184.216.34/")
+
+    def give_one_up() -> None:
+        delivery = webhooks.test(cluster.tenant, webhook.id)
+        given_up = update(webhook_deliveries).where(webhook_deliveries.c.id == delivery.id)
+        change_rows(cluster.engine, given_up.values(state="dead", ended_at=time.time()))
+
+    watched.fires("FacelineWebhooksUndelivered", give_one_up)
+
+
 def test_a_media_store_that_is_away(watched: Watched) -> None:
     folder = watched.stack.settings.data.media
     aside = folder.with_name("aside")
     folder.rename(aside)
     folder.write_text("no folder")
     try:
+        watched.fires("FacelineNotReady")  # while nobody calls
         watched.fires("FacelineMediaErrors", watched.call)
         watched.fires("FacelineRequestsFail", watched.call)
     finally:

@@ -7,15 +7,22 @@ import os
 import secrets
 from pathlib import Path
 
+import pyotp
 import pytest
 from sqlalchemy import Engine, insert
 
 from pipeline.accounts.kinds import API_KEY, ID_AND_SECRET, NUMBER_AND_KEY, SIGNING
 from pipeline.accounts.tenants import TenantStore
+from pipeline.database.clock import database_time
 from pipeline.database.engine import writing
 from pipeline.database.schema import tenants
 from pipeline.encryption.keyring import KEY_BYTES
 from pipeline.encryption.vault import Vault
+from pipeline.operators.model import OperatorRole
+from pipeline.operators.passwords import new_secret
+from pipeline.operators.sessions import PROGRAM_PREFIX, SessionStore
+from pipeline.operators.sign_in import SignIn
+from pipeline.operators.store import OperatorStore
 from tests.secret_watch import BLOCK, WATCH, Watch
 from tests.servers import RedisServer
 
@@ -96,6 +103,24 @@ def test_what_a_store_issues_is_noted(engine: Engine) -> None:
         assert WATCH.leaks(secret.encode())
     for public in (signed.public_id, key[:12], numbered.public_id, linkface.public_id):
         assert not WATCH.leaks(public.encode())
+
+
+def test_what_operators_have_is_noted(engine: Engine) -> None:
+    password = secrets.token_urlsafe(16)
+    codes = new_secret()
+    operator = OperatorStore(engine).create("ann", OperatorRole.VIEWER, sees_faces=False)
+    sign_in, sessions = SignIn(engine, Vault(os.urandom(KEY_BYTES))), SessionStore(engine)
+    sign_in.set_password(operator, "", password)
+    sign_in.start_codes(
+        operator, "", codes, pyotp.TOTP(codes).at(int(database_time(engine)))
+    )
+    tokens = [
+        sessions.open(operator.id), sessions.make_link(operator.id),
+        sessions.issue_token(operator.id, "nightly", 1).removeprefix(PROGRAM_PREFIX),
+    ]
+    for secret in (password, codes, *tokens):
+        assert WATCH.leaks(f"a line with {secret} in it".encode())
+    WATCH.check_database(engine)
 
 
 def test_a_secret_that_a_test_logs_fails_it(

@@ -41,6 +41,7 @@ from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import LEASE_S, Queue
 
 PLAN = PLANS["bulk"]
+PIXELS = np.zeros((400, 300, 3), np.uint8)
 QUALITY = Quality(80.0, 40.5, 120.0, 30.0, -5.0, 3.0, 1.0, 0.5)
 
 
@@ -48,7 +49,13 @@ def look(
     requests: Sequence[PictureRequest], resources: Resources
 ) -> list[AnalysedPicture | FaceError]:
     """A picture is a word and how many faces there are on it (``ann 2``)."""
-    return [_seen(each.data.decode(), each.options) for each in requests]
+    answers = []
+    for each in requests:
+        answer = _seen(each.data.decode(), each.options)
+        if each.watch is not None:
+            each.watch(PIXELS, answer if isinstance(answer, FaceError) else None)
+        answers.append(answer)
+    return answers
 
 
 def _seen(text: str, wanted: AnalysisOptions) -> AnalysedPicture | FaceError:

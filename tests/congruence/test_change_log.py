@@ -13,6 +13,7 @@ from sqlalchemy import Engine, func, insert, select
 
 from pipeline.accounts.deletion import delete_tenant
 from pipeline.batches.model import BatchOptions
+from pipeline.batches.refused_pictures import record_pictures
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
 from pipeline.database.migrate import upgrade
@@ -27,6 +28,7 @@ from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.records import FaceRecord
 from pipeline.gallery.trash import DELETED_TENANT_WATCH_S, Trash, discard
 from pipeline.media.directory import DirectoryStore
+from pipeline.storage_keys import refused_media
 from pipeline.types import SnapshotRecord
 from tests.gallery_factory import MODEL, TenantGallery, vector_of
 from tests.job_factory import Clock, Queue, add_tenant
@@ -221,7 +223,10 @@ def test_a_deleted_tenant_leaves_nothing(
     queue.add()
     batch, _ = BatchStore(engine).open(gallery.tenant, "0" * 64, "photos", BatchOptions())
     found = {"batch_id": batch.id, "kind": "unnamed", "face_id": mine.id, "count": 1}
+    refused = refused_media(gallery.tenant, batch.id, "job.1", 1, "0" * 64)
+    gallery.media.put(refused, b"refused")
     with writing(engine) as connection:
+        record_pictures(connection, gallery.tenant, batch.id, {1: refused}, 0.0)
         connection.execute(insert(findings).values(found))
         connection.execute(insert(dismissed_findings).values(
             tenant_id=gallery.tenant, kind="unnamed", face_id=mine.id, change_id="c",

@@ -99,3 +99,21 @@ def test_a_submit_that_found_no_room(
     now = time.monotonic()
     monkeypatch.setattr("time.monotonic", lambda: now + 6.0)
     assert found(readiness) == GOOD
+
+
+def test_the_metrics_tell_what_was_found_last(
+    engine: Engine, media: DirectoryStore
+) -> None:
+    readiness = Readiness(engine, media, Vault(os.urandom(KEY_BYTES)))
+    assert list(readiness.gauges()) == []
+    establish_master_key(engine, Vault(os.urandom(KEY_BYTES)))
+
+    async def ask_for_metrics() -> None:
+        readiness.attach(asyncio.get_running_loop())
+        assert list(readiness.gauges()) == []  # and now it is looked for
+        while not list(readiness.gauges()):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(ask_for_metrics())
+    told = {reading.values: reading.value for reading in readiness.gauges()}
+    assert told == {("database",): 1.0, ("media",): 1.0, ("master_key",): 0.0}

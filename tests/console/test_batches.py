@@ -9,24 +9,28 @@ import tarfile
 import uuid
 import zipfile
 from collections.abc import Sequence
+from urllib.parse import urljoin
 
 import pytest
+import requests
 from sqlalchemy import insert, update
 
-from api_shim.console.refusal_reasons import REASONS
-from api_shim.console.texts import LANGUAGES, texts_of
+from api_shim.admin.failure_words import words_about
 from pipeline.batches.model import Batch, BatchOptions, BatchState, ItemState
+from pipeline.batches.refused_pictures import record_pictures
 from pipeline.batches.store import BatchStore
 from pipeline.batches.submit import Submitter
 from pipeline.batches.unattended import UnattendedSources, stored_key
 from pipeline.database.engine import writing
 from pipeline.database.schema import batch_items, batches
 from pipeline.media.pictures import PictureLimits
+from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
-from pipeline.sources.base import RefusalReason
+from pipeline.storage_keys import refused_media
 from tests.batch_harness import picture
 from tests.console.conftest import ConsoleClient, sign_in
 from tests.stack import Stack
+from tests.waiting import TIMEOUT_S
 
 HOSTILE = "<script>alert('ה')</script>\u202e\"😀"
 
@@ -84,7 +88,7 @@ def test_batches_are_listed_in_pages(idle_stack: Stack, console: ConsoleClient) 
 def test_refused_items_with_their_reasons(idle_stack: Stack, console: ConsoleClient) -> None:
     batch = make_batch(idle_stack, MIXED, source=HOSTILE)
     page = console.get(f"/console/batches/{batch.id}").text
-    assert REASONS["no_face"] in page
+    assert words_about("no_face").why in page
     assert "ada.jpg" not in page
     assert "<script>alert" not in page
     shown = console.get(f"/admin/batches/{batch.id}").json()
@@ -100,6 +104,64 @@ def test_refused_items_with_their_reasons(idle_stack: Stack, console: ConsoleCli
     by_reason = console.get(f"/console/batches/{batch.id}", params={"reason": "no_face"}).text
     assert "bob.jpg" in by_reason
     assert "=cmd()" not in by_reason
+
+
+def keep_picture(stack: Stack, batch: Batch, number: int, data: bytes) -> str:
+    """A picture of a refused item."""
+    media, tenant = stack.cluster.media, batch.tenant_id
+    key = refused_media(tenant, batch.id, "job.1", number, media.name(tenant, data))
+    media.put(key, data)
+    with writing(stack.cluster.engine) as connection:
+        record_pictures(connection, tenant, batch.id, {number: key}, batch.created_at)
+    return key
+
+
+def test_a_refused_item_is_shown_to_those_who_may(
+    idle_stack: Stack, console: ConsoleClient
+) -> None:
+    batch, other = make_batch(idle_stack, MIXED), make_batch(idle_stack, MIXED)
+    keep_picture(idle_stack, batch, 1, b"somebody")
+    at = f"/admin/batches/{batch.id}/items/1/picture"
+    shown = console.get(at)
+    assert (shown.content, shown.headers["content-type"]) == (b"somebody", "image/jpeg")
+    assert shown.headers["cache-control"] == "no-store"
+    assert "sandbox" in shown.headers["content-security-policy"]
+    audit = AuditLog(idle_stack.cluster.engine)
+    looks = [each for each in audit.page(limit=20) if each.action == "batches.picture"]
+    assert (looks[0].subject, looks[0].outcome) == (f"item 1 of batch {batch.id}", "done")
+    items = console.get(f"/admin/batches/{batch.id}/items").json()["items"]
+    assert [each["has_picture"] for each in items] == [True, False, False, False]
+    page = console.get(f"/console/batches/{batch.id}").text
+    assert f'loading="lazy" width="72" height="72" src="{at}"' in page
+    assert page.count("/picture") == 1
+    for wrong in (f"{batch.id}/items/2", f"{other.id}/items/1", f"{'0' * 32}/items/1"):
+        assert console.get(f"/admin/batches/{wrong}/picture").status_code == 404
+
+    blind = sign_in(idle_stack, sees_faces=False)
+    assert blind.get(at).status_code == 403
+    page = blind.get(f"/console/batches/{batch.id}").text
+    assert "/picture" not in page
+    assert "may not see pictures" in page
+    credentials = idle_stack.credentials
+    assert requests.get(
+        urljoin(idle_stack.url, at), headers={"X-API-Key": credentials.api_key}, timeout=TIMEOUT_S,
+    ).status_code == 401
+
+
+def test_pictures_of_a_batch_are_dropped(idle_stack: Stack, console: ConsoleClient) -> None:
+    batch = make_batch(idle_stack, MIXED)
+    keys = [keep_picture(idle_stack, batch, number, b"somebody") for number in (1, 4)]
+    path = f"/console/batches/{batch.id}"
+    viewer = sign_in(idle_stack, OperatorRole.VIEWER)
+    assert "Delete these pictures" not in viewer.get(path).text
+    assert viewer.submit(path, action="drop").status_code == 403
+    assert "Delete these pictures" in console.get(path).text
+    assert console.submit(path, action="drop").status_code == 303
+    assert not any(map(idle_stack.cluster.media.exists, keys))
+    assert "No picture of these items is kept" in console.get(path).text
+    assert console.get(f"/admin/batches/{batch.id}/items/1/picture").status_code == 404
+    again = console.request("DELETE", f"/admin/batches/{batch.id}/pictures")
+    assert again.json() == {"deleted": 0}
 
 
 def test_the_report_starts_no_formula(idle_stack: Stack, console: ConsoleClient) -> None:
@@ -147,13 +209,6 @@ def test_a_viewer_changes_nothing(idle_stack: Stack) -> None:
 @pytest.mark.parametrize("batch_id", ["0" * 32, "x", "../apps"])
 def test_no_such_batch(console: ConsoleClient, batch_id: str) -> None:
     assert console.get(f"/console/batches/{batch_id}").status_code in (400, 404)
-
-
-def test_every_reason_has_words() -> None:
-    assert {str(each) for each in RefusalReason if each is not RefusalReason.SKIPPED} <= {*REASONS}
-    for language in LANGUAGES:
-        if language != "en":
-            assert {*REASONS.values()} <= {*texts_of(language).catalog}
 
 
 # Starting ------------------------------------------------------------------------------

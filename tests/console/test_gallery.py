@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import update
 
-from api_shim.console.pages.reasons import REASONS
-from api_shim.console.texts import LANGUAGES, texts_of
+from api_shim.admin.failure_words import words_about
 from pipeline.database.engine import writing
 from pipeline.database.schema import jobs
 from pipeline.encryption.data_keys import open_keys
@@ -258,11 +257,6 @@ def test_a_picture_may_stay_without_its_face(console: ConsoleClient, application
     assert gallery.images.find(gallery.tenant, face.image_id) is not None
 
 
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
-def test_every_reason_is_translated(language: str) -> None:
-    assert set(REASONS.values()) <= set(texts_of(language).catalog)
-
-
 def test_a_choice_of_applications(console: ConsoleClient, application: App) -> None:
     name, _ = application
     page = console.get("/console/gallery").text
@@ -386,7 +380,8 @@ def test_a_search_shows_its_hits_or_why_there_are_none(
                 error={"code": "no_face", "message": "No face.", "picture": None},
             )
         )
-    assert REASONS["no_face"] in console.get(at).text
+    words = words_about("no_face")
+    assert f"{words.why} {words.own}" in console.get(at).text
 
 
 def test_an_encrypted_application_works_as_well(

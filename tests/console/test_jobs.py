@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from markupsafe import escape
 
-from api_shim.admin.advice import ADVICE, advice_on
-from api_shim.console.texts import LANGUAGES, texts_of
-from pipeline.errors import FaceError, JobCrashed, NoFace, NotUtf8
+from api_shim.admin.failure_words import words_about
+from api_shim.console.pages.jobs import EVENTS, NOBODY
+from api_shim.console.texts import texts_of
+from pipeline.errors import FaceError, JobCrashed, MediaUnavailable, NoFace
 from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.timeline import JobEvent
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
 from tests.console.conftest import ConsoleClient, sign_in
@@ -77,7 +79,7 @@ def test_a_failed_job_says_why_and_runs_again(idle_stack: Stack) -> None:
     job = submit(idle_stack)
     fail(idle_stack, job, JobCrashed(HOSTILE))
     page = console.get(f"/console/jobs/{job.id}").text
-    assert escape(advice_on("job_crashed")) in page
+    assert escape(words_about("job_crashed").advice) in page
     assert "<script>alert" not in page
     shown = console.get(f"/admin/jobs/{job.id}").json()
     assert shown["error"]["code"] == "job_crashed"
@@ -147,13 +149,36 @@ def test_unknown_jobs(console: ConsoleClient, job_id: str) -> None:
     assert console.get(f"/admin/jobs/{job_id}").status_code == 404
 
 
-@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
-def test_advice_is_translated(language: str) -> None:
-    assert set(ADVICE.values()) <= texts_of(language).catalog.keys()
+def test_the_timeline_tells_what_happened_between_the_stages(idle_stack: Stack) -> None:
+    console = sign_in(idle_stack, OperatorRole.OPERATOR)
+    job = submit(idle_stack)
+    claim = idle_stack.jobs.claim(job.id, job.stage, WORKER, LEASE_S, 3)
+    assert claim is not None
+    assert idle_stack.jobs.retry_later(
+        claim, MediaUnavailable(), stage=job.stage, pause_s=0.0, retry_for_s=600.0
+    )
+    assert idle_stack.jobs.claim(job.id, job.stage, "worker-2", LEASE_S, 3) is not None
+    idle_stack.jobs.upkeep.release_dead(3, worker="worker-2")
+    fail(idle_stack, job, JobCrashed())
+    assert console.submit(f"/console/jobs/{job.id}/retry").status_code == 303
+    assert console.submit(f"/console/jobs/{job.id}/cancel").status_code == 303
+    steps = console.get(f"/admin/jobs/{job.id}").json()["timeline"]
+    assert [(each["event"], each["worker"], each["code"]) for each in steps] == [
+        ("paused", WORKER, "media_unavailable"), ("lost", "worker-2", ""),
+        ("stage", HOSTILE, ""), ("retried", "", "job_crashed"), ("cancelled", "", ""),
+    ]
+    name = steps[-1]["by"]
+    assert name == steps[-2]["by"] == AuditLog(idle_stack.cluster.engine).page()[0].operator
+    page = console.get(f"/console/jobs/{job.id}").text
+    for said in (
+        f"paused: {words_about('media_unavailable').why}",
+        "its worker died or was silent for too long", f"cancelled by {name}",
+        f"retried by {name}, after: {words_about('job_crashed').why}",
+    ):
+        assert escape(said) in page
 
 
-def test_each_error_has_the_advice_of_its_nearest_class() -> None:
-    assert advice_on("no_face") == ADVICE[NoFace]
-    assert advice_on(NotUtf8.code) == advice_on("invalid_parameter")
-    assert advice_on("media_full") == advice_on("media_unavailable")
-    assert advice_on("never heard of") == ADVICE[FaceError]
+def test_events_are_translated() -> None:
+    assert {*EVENTS.values(), *NOBODY.values()} <= texts_of("zh").catalog.keys()
+    assert set(EVENTS) == set(JobEvent) - {JobEvent.STAGE}
+    assert set(NOBODY) < set(EVENTS)

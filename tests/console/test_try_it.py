@@ -21,7 +21,7 @@ from sqlalchemy import func, select
 from api_shim.console.texts import texts_of
 from api_shim.console.try_verdict import ACTIONS
 from api_shim.console.try_verdict import REASONS as VERDICTS
-from api_shim.console.try_words import ADVICE, FACTS, REASONS, WHICH
+from api_shim.console.try_words import FACTS, WHICH
 from infra.local.demo import demo_photo
 from pipeline.database.engine import reading
 from pipeline.database.schema import images
@@ -118,8 +118,10 @@ def test_a_photo(operator: ConsoleClient, stack: Stack, photo: bytes) -> None:
     located = answered["e"]["envelope"]["data"]
     assert located["face_num"] == len(picture["faces"])
     own, *others = found["jobs"]
-    assert [each["stage"] for each in own["stages"]] == ["decode", "detect"]
-    assert all(each["ms"] > 0 for each in own["stages"])
+    assert [each["stage"] for each in own["timeline"]] == ["decode", "decode", "detect"]
+    (started, *stages) = own["timeline"]
+    assert (started["event"], started["by"]) == ("accepted", found["operator"])
+    assert all(each["event"] == "stage" and each["took_ms"] > 0 for each in stages)
     assert {each["document"] for each in others} == set("abcde")
 
 
@@ -241,7 +243,7 @@ def test_a_try_leaves_nothing(
     ("path", "name", "data", "status", "said"),
     [
         ("", "picture", b"", 400, "Choose a picture first."),
-        ("", "picture", b"hello", 400, "Drop a picture, such as a JPEG or PNG."),
+        ("", "picture", b"hello", 400, "Send a picture, such as a JPEG or PNG."),
         ("", "picture", b"\0\0\0\x18ftypisom\0\0\0\0", 400, "Try it as a clip"),
         ("", "picture", b"GIF89a", 400, "The file was probably not copied whole"),
         ("", "picture", png_bomb(20_000), 400, "Save it with fewer pixels"),
@@ -311,7 +313,7 @@ def test_while_it_waits(console: ConsoleClient) -> None:
 def test_texts_are_translated(backend: str) -> None:
     catalog = texts_of("zh").catalog
     said = {
-        *ADVICE.values(), *REASONS.values(), *WHICH, *(name for name, _ in FACTS),
+        *WHICH, *(name for name, _ in FACTS),
         *VERDICTS.values(), *ACTIONS.values(),
     }
     assert set(VERDICTS) == set(LivenessReason)

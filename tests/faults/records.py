@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from pipeline import storage_keys
 from pipeline.database.engine import reading
-from pipeline.database.schema import changes, discarded, faces, images, vectors
+from pipeline.database.schema import changes, discarded, faces, images, refused_pictures, vectors
 from pipeline.gallery.orphan_sweep import GRACE_S, OrphanSweep
 from pipeline.gallery.trash import Trash
 from tests.cluster import Cluster
@@ -23,6 +23,7 @@ def check_one_record_each(cluster: Cluster, enrolled: set[str]) -> None:
         named = {
             *connection.execute(select(images.c.media_key)).scalars(),
             *connection.execute(select(faces.c.face_key)).scalars(),
+            *connection.execute(select(refused_pictures.c.media_key)).scalars(),
         }
         numbers = list(connection.execute(select(changes.c.number)).scalars())
         counts = [

@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import requests
@@ -29,21 +29,24 @@ TIMEOUT_S = 90.0  # on a machine that is busy with other work
 
 
 class Signals:
-    """The signals of a service whose shim listens at ``url``; ``settings`` are those of the host
-    on which `faceline doctor` is run, beside the service's own."""
+    """The signals of a service whose shim listens at ``url``; ``metrics_ports`` are those of the
+    processes whose metrics are read, ``settings`` those of the host on which `faceline doctor` is
+    run, beside the service's own."""
 
     def __init__(
         self, stack: Stack, request: pytest.FixtureRequest, url: str | None = None,
-        **settings: object,
+        metrics_ports: Sequence[int] = (), **settings: object,
     ) -> None:
         self._stack = stack
         self._request = request
         self._url = url or stack.url
+        self._metrics_ports = metrics_ports
         self._settings = settings
         self._readers: dict[str, Callable[[], str]] = {
             "readyz": lambda: self._get("/readyz"),
             "health": lambda: self._get("/health"),
             "logs": self.logs,
+            "metrics": self.metrics,
             "doctor": self.doctor,
         }
 
@@ -73,6 +76,11 @@ class Signals:
         files = sorted(self._stack.cluster.folder.glob("*.log"))
         return "\n".join(file.read_text(errors="replace") for file in files)
 
+    def metrics(self) -> str:
+        return "\n".join(
+            self._read(f"http://127.0.0.1:{port}/metrics") for port in self._metrics_ports
+        )
+
     def doctor(self) -> str:
         """What `faceline doctor` says; its exit code is in the last line."""
         environment = self._stack.cluster.environment(self._settings)
@@ -83,9 +91,13 @@ class Signals:
         return f"{done.stdout}{done.stderr}\nexit {done.returncode}"
 
     def _get(self, path: str) -> str:
+        return self._read(f"{self._url}{path}")
+
+    @staticmethod
+    def _read(url: str) -> str:
         """The status and the body of an answer."""
         try:
-            response = requests.get(f"{self._url}{path}", timeout=10)
+            response = requests.get(url, timeout=10)
         except requests.RequestException as error:
             return f"no answer: {error}"
         return f"{response.status_code} {response.text}"

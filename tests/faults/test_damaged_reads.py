@@ -16,6 +16,7 @@ from tests.databases import ONE_DATABASE
 from tests.faults.conftest import open_journal
 from tests.faults.journal import check_nothing_lost
 from tests.faults.signals import Signals
+from tests.parallel import free_port
 from tests.proxy import Fault, Proxy
 from tests.servers import MinioServer
 from tests.stack import MakeCluster, Stack
@@ -53,7 +54,8 @@ def test_jobs_outlast_a_network_that_spoils_what_is_read(
         media_access_key=shared_minio.access_key, media_secret_key=shared_minio.secret_key,
     ) as stack:
         cluster, journal = stack.cluster, open_journal(stack.cluster)
-        worker = stack.start(stages="decode,detect").worker
+        port = free_port()
+        worker = stack.start(stages="decode,detect", metrics_port=port).worker
         assert worker is not None
         accepted = []
         for fault, code in FAULTS:
@@ -66,7 +68,8 @@ def test_jobs_outlast_a_network_that_spoils_what_is_read(
             assert not any(job.ended for job in jobs)
             assert {job.error and job.error["code"] for job in jobs} == {code}
             assert {job.attempts for job in jobs if job.state is JobState.QUEUED} <= {0}
-            Signals(stack, request).wait(
+            Signals(stack, request, metrics_ports=[port]).wait(
+                metrics=rf'faceline_job_pauses_total{{code="{code}",stage="decode"}} [1-9]',
                 health=f'"paused_for": ?{{"{code}"', logs=f"{code}|action=object_damaged",
                 doctor=f"!! jobs .*{code}",
             )

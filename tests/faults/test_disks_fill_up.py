@@ -15,6 +15,7 @@ from pipeline.jobs.model import JobState
 from tests.contract_clients import SearchClient
 from tests.face2_client import base64_of
 from tests.faults.signals import Signals
+from tests.parallel import free_port
 from tests.servers import MinioServer, PostgresServer
 from tests.small_disk import SmallDisk, small_disk
 from tests.stack import Stack
@@ -70,7 +71,8 @@ def test_accepted_jobs_outlast_a_full_disk(
         store(tmp_path) as (disk, settings),
         Stack(tmp_path, edge_models, row_picture_kb=0, **settings) as stack,
     ):
-        stack.start_shim()
+        port = free_port()
+        stack.start_shim(metrics_port=port)
         stack.start_upkeep()
         client = SearchClient(stack)
         accepted = [submit(client, photo) for _ in range(JOBS)]
@@ -78,8 +80,9 @@ def test_accepted_jobs_outlast_a_full_disk(
         wait_for_one(stack, accepted)
         disk.fill()
         tells = rf'^503 .*"{part}": ?"{NO_SPACE}"'
-        Signals(stack, request).wait(
-            readyz=tells, health=tells, logs=NO_SPACE, doctor=f"!! {part}.*{NO_SPACE}"
+        Signals(stack, request, metrics_ports=[port]).wait(
+            readyz=tells, health=tells, logs=NO_SPACE, doctor=f"!! {part}.*{NO_SPACE}",
+            metrics=rf'faceline_part_usable{{part="{part}"}} 0',
         )
         disk.make_room()
         jobs = stack.cluster.wait(accepted)

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pipeline.jobs.model import Job, JobState
+from pipeline.jobs.timeline import JobEvent, timeline
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
 from tests.faults.conftest import open_journal
@@ -36,6 +37,9 @@ def check_ended_as_crashed(job: Job, attempts: int) -> None:
     assert (job.state, job.error_code) == (JobState.FAILED, "job_crashed")
     assert job.attempts == attempts
     assert job.result is None
+    lost = [each for each in timeline(job, time.time()) if each.event is JobEvent.LOST]
+    assert len(lost) == attempts
+    assert len({each.worker for each in lost} - {""}) > 1
 
 
 def check_neighbours(
@@ -95,6 +99,11 @@ def test_a_process_that_dies_once(make_cluster: MakeCluster, tiny_pictures: list
         job = cluster.wait([victim])[0]
         assert (job.error_code, job.attempts) != ("job_crashed", 3)
         assert job.attempts == 2
+        lost, *stages = timeline(job, time.time())
+        assert lost.event is JobEvent.LOST
+        assert {each.event for each in stages} == {JobEvent.STAGE}
+        assert lost.worker
+        assert lost.worker not in {each.worker for each in stages}
         check_neighbours(cluster, journal, neighbours, killed=False)
     assert journal.ends()[victim] == 1
 

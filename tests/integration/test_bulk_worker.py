@@ -8,8 +8,10 @@ import time
 import psutil
 import pytest
 
+from pipeline.batches.refused_pictures import pictured
 from pipeline.errors import ConfigurationError
 from pipeline.operations import Stage
+from pipeline.storage_keys import refused_prefix
 from tests.batch_feeder import Feeder
 from tests.cluster import Cluster, Process
 from tests.databases import ONE_DATABASE
@@ -43,6 +45,7 @@ def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
     with cluster.worker(stages="bulk", concurrency=1, bulk_idle_s=0.5) as worker, cluster.upkeep():
         batch = feeder.wait(feeder.feed(tiny_pictures[:2]))
         assert batch.rejected == 2
+        assert pictured(cluster.engine, batch.id, [1, 2]) == {1, 2}
         (trace,) = cluster.jobs.read.recent(limit=1)[0].trace
         used = int(trace["worker"].rpartition(":")[2])
         assert psutil.Process(worker.pid).nice() == os.nice(0) + cluster.settings.bulk_nice
@@ -50,6 +53,19 @@ def test_it_gives_back_its_memory_when_it_has_nothing_to_do(
         again = feeder.wait(feeder.feed(tiny_pictures[2:], source="again"))
         assert again.rejected == len(tiny_pictures) - 2
         assert worker.alive
+
+
+def test_it_keeps_no_refused_picture_where_the_settings_say_so(
+    cluster: Cluster, tiny_pictures: list[bytes]
+) -> None:
+    feeder = Feeder(cluster)
+    with cluster.worker(
+        stages="bulk", concurrency=1, refused_picture_retention_d=0
+    ), cluster.upkeep():
+        batch = feeder.wait(feeder.feed(tiny_pictures[:1]))
+        assert batch.rejected == 1
+    assert pictured(cluster.engine, batch.id, [1]) == set()
+    assert list(cluster.media.walk(refused_prefix(cluster.tenant))) == []
 
 
 def test_nothing_else_is_served_beside_batches(cluster: Cluster) -> None:

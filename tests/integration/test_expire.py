@@ -9,12 +9,15 @@ from sqlalchemy import Engine
 
 from pipeline import storage_keys
 from pipeline.batches.model import BatchOptions
+from pipeline.batches.refused_pictures import pictured, record_pictures
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
+from pipeline.database.engine import writing
 from pipeline.errors import NoFace
 from pipeline.media.base import MediaStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.metering.usage import DAY_S, UsageStore, day_of, month_of
+from pipeline.operators.audit import AuditLog
 from tests.job_factory import Clock, Queue, add_tenant
 from workers.upkeep import expire
 from workers.upkeep.expire import Expiry
@@ -106,12 +109,18 @@ def test_what_was_counted_goes_after_its_retention(
 ) -> None:
     queue.add(limits={})
     batches = BatchStore(engine, clock)
-    batches.open(queue.tenant, "f" * 64, "a folder", BatchOptions())
+    batch, _ = batches.open(queue.tenant, "f" * 64, "a folder", BatchOptions())
+    with writing(engine) as connection:
+        record_pictures(connection, queue.tenant, batch.id, {1: "t1/refused/x"}, clock.now)
     usage = UsageStore(engine, clock)
     periods = [day_of(clock.now), month_of(day_of(clock.now))]
-    clock.forward(89 * DAY_S)
+    clock.forward(29 * DAY_S)
+    expiry.expire_usage()
+    assert pictured(engine, batch.id, [1]) == {1}
+    clock.forward(60 * DAY_S)
     expiry.expire_usage()
     assert batches.page().total == 1
+    assert pictured(engine, batch.id, [1]) == set()
     clock.forward(310 * DAY_S)
     expiry.expire_usage()
     assert batches.page().total == 0
@@ -119,3 +128,16 @@ def test_what_was_counted_goes_after_its_retention(
     clock.forward(32 * DAY_S)
     expiry.expire_usage()
     assert usage.report(periods) == []
+
+
+def test_entries_of_the_audit_log_stay_for_their_time(
+    engine: Engine, expiry: Expiry, clock: Clock
+) -> None:
+    log = AuditLog(engine, clock)
+    log.end(log.begin("ann", "face.show"))
+    clock.forward(expiry.settings.audit_retention_d * DAY_S)
+    expiry.expire_usage()
+    assert len(log.page()) == 1
+    clock.forward(1.0)
+    expiry.expire_usage()
+    assert log.page() == []

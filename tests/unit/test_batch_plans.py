@@ -15,7 +15,8 @@ from tests.query_plans import watch
 
 # A whole table, or all items of a batch.
 READS_ALL = (
-    r"SCAN (batch_items|jobs|images|faces|vectors|discarded)|SEARCH batch_items .*\(batch_id=\?\)"
+    r"SCAN (batch_items|jobs|images|faces|vectors|discarded|refused_pictures)"
+    r"|SEARCH batch_items .*\(batch_id=\?\)"
 )
 
 

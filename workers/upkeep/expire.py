@@ -1,5 +1,5 @@
 """Removes data past their retention: ended jobs, used signatures, uploaded pictures, usage
-counts, used clips, idle batches, ended deliveries of webhooks."""
+counts, used clips, idle batches, pictures of refused items, ended deliveries of webhooks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from pipeline.accounts.tenants import tenant_ids
+from pipeline.batches.refused_pictures import expire_pictures
 from pipeline.batches.store import BatchStore
 from pipeline.config.settings import Settings
 from pipeline.database.clock import Clock, database_time
@@ -53,13 +54,16 @@ class Expiry:
             pass
 
     def expire_usage(self) -> None:
-        """Delete old usage counts, used clips, batches and entries of the audit log. Reads all
-        usage counts."""
+        """Delete old usage counts, used clips, batches, pictures of refused items and entries of
+        the audit log. Reads all usage counts."""
         UsageStore(self.engine, self.clock).purge(self.settings.usage_retention_d)
         UsedClips(self.engine, self.clock).purge(self.settings.living_remember_d)
         AuditLog(self.engine, self.clock).purge(self.settings.audit_retention_d * DAY_S)
         batches = BatchStore(self.engine, self.clock)
         while batches.expire(self.settings.batch_retention_d * DAY_S):
+            pass
+        kept_for_s = self.settings.refused_picture_retention_d * DAY_S
+        while expire_pictures(self.engine, self._now(), kept_for_s):
             pass
 
     def expire_media(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import quote
 
@@ -17,8 +16,6 @@ from pipeline.errors import InvalidParameter
 
 ROOT = "/console/applications"
 PATH = f"{ROOT}/{{application}}"
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 
 
 def name_of(view: View) -> str:
@@ -54,13 +51,3 @@ def read_given(operation: AdminOperation[Given, Any], /, **values: object) -> Gi
 def chosen(view: View, prefix: str) -> list[str]:
     """The names of the boxes with this prefix that are ticked in the form."""
     return [name.removeprefix(prefix) for name in view.fields if name.startswith(prefix)]
-
-
-def service_url(view: View) -> str:
-    """The service's address as the browser sees it, without a slash at its end."""
-    headers = view.call.headers
-    host = headers.get("host", "")
-    if _HOST.fullmatch(host) is None:
-        host = f"127.0.0.1:{view.services.service.settings.port}"
-    scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
-    return f"{scheme}://{host}{view.call.mount}"

@@ -31,7 +31,6 @@ from api_shim.console.pages.application import (
     name_of,
     path_of,
     read_given,
-    service_url,
     show_page,
 )
 from api_shim.console.rendering import render
@@ -114,7 +113,7 @@ def show_secrets(view: View, issued: IssuedCredentials) -> Reply:
 def curl_lines(view: View, credentials: Credentials) -> dict[str, tuple[str, str]]:
     """(the document's title, a line that calls it) by letter, of each document that credentials
     are there for."""
-    url = service_url(view)
+    url = view.origin
     lines = {
         letter: (dialect.title, dialect.curl_line(url, credentials, PHOTO))
         for letter, dialect in view.services.dialects.items()

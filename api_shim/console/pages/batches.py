@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from api_shim.admin.batches import (
     CANCEL_BATCH,
+    DROP_REFUSED_PICTURES,
     LIST_BATCHES,
     LIST_ITEMS,
     RETRY_ITEMS,
     SHOW_BATCH,
+    SHOW_REFUSED_PICTURE,
     START_BATCH,
     BatchDetails,
     BatchFile,
@@ -22,8 +26,8 @@ from api_shim.admin.batches import (
 )
 from api_shim.admin.operation import Given
 from api_shim.body import BodyKind
+from api_shim.console.failures import own_advice, why_text
 from api_shim.console.page import Page, View
-from api_shim.console.refusal_reasons import REASONS
 from api_shim.console.rendering import render
 from api_shim.intake import max_body_bytes
 from api_shim.multipart import MAX_PARTS
@@ -115,14 +119,17 @@ def show_batch(view: View) -> Reply:
         view, "batches/batch.html", batch=batch, items=items, query=query,
         state_of=lambda batch: state_text(view, batch), outcomes=OUTCOMES,
         short_kinds=SHORT_KINDS,
-        reason_of=lambda reason: reason_text(view, reason),
+        reason_of=partial(why_text, view.texts), advice_of=partial(own_advice, view.texts),
         may_cancel=batch.can_cancel and view.permits(CANCEL_BATCH),
         may_retry=batch.can_retry and view.permits(RETRY_ITEMS),
+        sees_pictures=view.permits(SHOW_REFUSED_PICTURE),
+        may_drop=view.permits(DROP_REFUSED_PICTURES),
+        kept_d=view.services.service.settings.refused_picture_retention_d,
     )
 
 
 def change_batch(view: View) -> Reply:
-    """Cancel the batch, or have items read again."""
+    """Cancel the batch, have items read again, or delete the pictures of refused ones."""
     batch_id, action = view.call.path_values["batch_id"], view.fields.get("action")
     texts = view.texts
     if action == "cancel":
@@ -135,6 +142,9 @@ def change_batch(view: View) -> Reply:
         retried = view.perform(RETRY_ITEMS, given).retried
         notice = texts.gettext("%d items will be read again.")
         return view.redirect(f"{ROOT}/{batch_id}", notice % retried)
+    if action == "drop":
+        dropped = view.perform(DROP_REFUSED_PICTURES, read_fields(BatchQuery, batch_id)).deleted
+        return view.redirect(f"{ROOT}/{batch_id}", texts.gettext("%d pictures are gone.") % dropped)
     raise InvalidParameter("there is no such action")
 
 
@@ -146,11 +156,6 @@ def applications(view: View) -> list[Tenant]:
 def state_text(view: View, batch: OperatorBatch | BatchDetails) -> str:
     """The state of a batch in words."""
     return view.texts.gettext(STATES[batch.state])
-
-
-def reason_text(view: View, reason: str) -> str:
-    """Why an item was refused, in words; an unknown code as it is."""
-    return view.texts.gettext(REASONS.get(reason, reason))
 
 
 def read_fields(kind: type[Given], batch_id: str, **values: object) -> Given:

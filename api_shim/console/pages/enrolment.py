@@ -15,6 +15,7 @@ from api_shim.admin.enrolment import (
     PhotoToEnrol,
 )
 from api_shim.body import BodyKind
+from api_shim.console.failures import explain
 from api_shim.console.page import Page, View
 from api_shim.console.pages.gallery import (
     COLLECTION_FIELD,
@@ -24,7 +25,6 @@ from api_shim.console.pages.gallery import (
     field,
     gallery_page,
 )
-from api_shim.console.pages.reasons import explain
 from api_shim.requests import Reply
 from pipeline.errors import InvalidParameter, MissingParameter
 from pipeline.identifiers import escape_controls

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api_shim.admin.face_search import SEARCH_FACE, SHOW_SEARCH, FaceToFind
 from api_shim.body import BodyKind
+from api_shim.console.failures import explain
 from api_shim.console.page import Page, View
 from api_shim.console.pages.gallery import (
     COLLECTION_FIELD,
@@ -13,7 +14,6 @@ from api_shim.console.pages.gallery import (
     field,
     gallery_page,
 )
-from api_shim.console.pages.reasons import explain
 from api_shim.requests import Reply
 from pipeline.errors import MissingParameter
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import msgspec
 
@@ -18,12 +19,15 @@ from api_shim.admin.jobs import (
     JobQuery,
     ShownJob,
 )
+from api_shim.console.failures import message_text, why_text
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
+from api_shim.console.texts import Texts
 from api_shim.requests import Reply
 from pipeline.errors import InvalidParameter, JobNotFound, NotFound
 from pipeline.jobs.model import JobState
 from pipeline.jobs.reader import JOB_ID
+from pipeline.jobs.timeline import JobEvent, TimelineStep
 from pipeline.operations import PLANS
 from pipeline.operators.model import OperatorRole
 
@@ -96,11 +100,40 @@ def _moment(text: str) -> float | None:
 
 def show_job(view: View) -> Reply:
     found = view.perform(SHOW_JOB, view.read(SHOW_JOB))
+    error = found.error
     return render(
         view, "jobs/job.html", found=found, job=found.job, bars=timeline_bars(found),
+        event_of=partial(event_text, view.texts),
+        message=message_text(view.texts, error.code, error.message) if error else "",
         sees_pictures=view.permits(SHOW_PICTURE), may_cancel=view.permits(CANCEL_JOB),
         may_retry=view.permits(RETRY_JOB), ended=found.job.finished_at is not None,
     )
+
+
+EVENTS: dict[JobEvent, str] = {
+    JobEvent.ACCEPTED: "started by %(by)s",
+    JobEvent.PAUSED: "paused: %(why)s",
+    JobEvent.RETURNED: "given back unrun by its worker",
+    JobEvent.LOST: "its worker died or was silent for too long",
+    JobEvent.CANCELLED: "cancelled by %(by)s",
+    JobEvent.RETRIED: "retried by %(by)s, after: %(why)s",
+}
+"""The events of a timeline that are no stages, in words."""
+
+NOBODY: dict[JobEvent, str] = {
+    JobEvent.CANCELLED: "cancelled by the client or with its batch",
+    JobEvent.RETRIED: "retried, after: %(why)s",
+}
+"""The same, where no operator did it."""
+
+
+def event_text(texts: Texts, step: TimelineStep) -> str:
+    """What happened, in words; a stage by its name."""
+    if step.event is JobEvent.STAGE:
+        return step.stage
+    english = EVENTS[step.event] if step.by else NOBODY.get(step.event, EVENTS[step.event])
+    why = why_text(texts, step.code) if step.code else ""
+    return texts.gettext(english) % {"by": step.by, "why": why}
 
 
 def timeline_bars(found: ShownJob) -> list[tuple[float, float]]:

@@ -8,6 +8,7 @@ from api_shim.admin.operation import Nothing
 from api_shim.admin.operators import (
     CHANGE_OPERATOR,
     CREATE_OPERATOR,
+    EXPECT_OPERATOR,
     ISSUE_TOKEN,
     LIST_OPERATORS,
     RESET_OPERATOR,
@@ -49,9 +50,12 @@ def create(view: View) -> Reply:
     try:
         made = view.perform(CREATE_OPERATOR, NewOperator(
             name=fields.get("name", ""), role=_role(view), sees_faces="sees_faces" in fields,
+            external="external" in fields,
         ))
     except (BadInput, Conflict) as error:
         return _all(view, error)
+    if not made.path:
+        return view.redirect(_path(made.operator.name), view.texts.gettext("It is made."))
     return _show_link(view, made)
 
 
@@ -63,14 +67,8 @@ def _role(view: View) -> OperatorRole:
 
 
 def _show_link(view: View, made: SignInLink) -> Reply:
-    url = _origin(view) + made.path
+    url = view.origin + made.path
     return render(view, "operators/link.html", operator=made.operator, url=url)
-
-
-def _origin(view: View) -> str:
-    headers = view.call.headers
-    scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
-    return f"{scheme}://{headers.get('host', '')}{view.call.mount}"
 
 
 def show_one(view: View) -> Reply:
@@ -112,6 +110,15 @@ def reset(view: View) -> Reply:
     )
 
 
+def expect(view: View) -> Reply:
+    name = view.call.path_values["name"]
+    try:
+        view.perform(EXPECT_OPERATOR, OperatorName(name=name))
+    except BadInput as error:
+        return _one(view, error)
+    return view.redirect(_path(name), view.texts.gettext("It is changed."))
+
+
 def issue_token(view: View) -> Reply:
     name, fields = view.call.path_values["name"], view.fields
     days = fields.get("days", "")
@@ -136,6 +143,7 @@ PAGES = (
     Page(OPERATORS, get=show_all, post=create, role=ROLE),
     Page(OPERATORS + "/{name}", get=show_one, post=change, role=ROLE),
     Page(OPERATORS + "/{name}/reset", post=reset, role=ROLE),
+    Page(OPERATORS + "/{name}/provider", post=expect, role=ROLE),
     Page(OPERATORS + "/{name}/tokens", post=issue_token, role=ROLE),
     Page(OPERATORS + "/{name}/sessions/end", post=revoke, role=ROLE),
 )

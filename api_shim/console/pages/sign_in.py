@@ -38,8 +38,8 @@ def sign_in(view: View) -> Reply:
     try:
         operator = attempt(view, name, "password", lambda: _by_password(view, name, password))
     except RequestRefused as error:
-        return _refused(view, error, to=view.home(to), name=name)
-    return _next_step(view, operator, to)
+        return refused(view, error, to=view.home(to), name=name)
+    return next_step(view, operator, to)
 
 
 def _by_password(view: View, name: str, password: str) -> Operator:
@@ -49,7 +49,8 @@ def _by_password(view: View, name: str, password: str) -> Operator:
     return service.sign_in.by_password(name, password)
 
 
-def _next_step(view: View, operator: Operator, to: str) -> Reply:
+def next_step(view: View, operator: Operator, to: str) -> Reply:
+    """Let an operator in, or ask for the one-time code."""
     if operator.has_codes:
         token = begun(view, operator)
         return render(view, "sign_in/code.html", to=view.home(to), begun=token, problem="")
@@ -61,7 +62,7 @@ def _take_code(view: View, to: str) -> Reply:
     try:
         operator = continued(view, token)
     except RequestRefused as error:
-        return _refused(view, error, to=view.home(to), name="")
+        return refused(view, error, to=view.home(to), name="")
 
     def check() -> Operator:
         view.services.service.sign_in.check_code(operator.id, code)
@@ -70,13 +71,14 @@ def _take_code(view: View, to: str) -> Reply:
     try:
         attempt(view, operator.name, "code", check)
     except RequestRefused as error:
-        return _refused(view, error, "sign_in/code.html", to=view.home(to), begun=token)
+        return refused(view, error, "sign_in/code.html", to=view.home(to), begun=token)
     return enter(view, operator, to)
 
 
-def _refused(
+def refused(
     view: View, error: FaceError, template: str = "sign_in/page.html", **values: object
 ) -> Reply:
+    """The form again, with what is wrong."""
     view.call.labels.code = error.code
     reply = render(
         view, template, error_status(error), problem=_sentence(view, error), **values
@@ -108,8 +110,8 @@ def use_link(view: View) -> Reply:
             view, found.name if found else "", "link", lambda: sessions.use_link(token)
         )
     except RequestRefused as error:
-        return _refused(view, error, to=view.home(""), name="")
-    return _next_step(view, operator, "")
+        return refused(view, error, to=view.home(""), name="")
+    return next_step(view, operator, "")
 
 
 def sign_out(view: View) -> Reply:

@@ -22,6 +22,7 @@ from api_shim.admin.try_it import (
     TryStarted,
 )
 from api_shim.console import try_words
+from api_shim.console.failures import own_advice
 from api_shim.console.page import Page, View
 from api_shim.console.rendering import render
 from api_shim.console.try_answers import document_rows, stages_of, time_rows
@@ -143,14 +144,14 @@ def _start(kind: _Kind) -> Callable[[View], Reply]:
 def _problem(view: View, kind: _Kind, error: FaceError) -> Problem:
     texts = view.texts
     files = [view.files.get(name, b"") for name, _ in kind.inputs]
-    message = try_words.failure_words(texts, error.message, error.picture)
+    message = try_words.failure_words(texts, error.code, error.message, error.picture)
     faulty = files[error.picture or 0]
-    if kind.kind is TryKind.CLIP:
-        other = "" if picture_format(faulty) is None else PATH
-        return Problem(message, try_words.advice(texts, error.code), other)
-    is_clip = clip_format(faulty) is not None and picture_format(faulty) is None
-    other = f"{PATH}/clip" if is_clip else ""
-    return Problem(message, try_words.advice(texts, error.code), other)
+    is_picture, other = picture_format(faulty) is not None, ""
+    if kind.kind is TryKind.CLIP and is_picture:
+        other = PATH
+    elif kind.kind is not TryKind.CLIP and not is_picture and clip_format(faulty) is not None:
+        other = f"{PATH}/clip"
+    return Problem(message, own_advice(texts, error.code), other)
 
 
 # What came of it -----------------------------------------------------------------------
@@ -164,25 +165,20 @@ def show_result(view: View) -> Reply:
             view, "try/waiting.html", kind=state.kind.value, application=state.application,
             waiting=state,
         )
-    tried = view.perform(SHOW_TRY, TryQuery(job=job, url=_service_url(view)))
+    tried = view.perform(SHOW_TRY, TryQuery(job=job, url=view.origin))
     problem = None
     if tried.failure is not None:
+        failure = tried.failure
         message = try_words.failure_words(
-            view.texts, tried.failure.message, tried.failure.picture
+            view.texts, failure.code, failure.message, failure.picture
         )
-        problem = Problem(message, try_words.advice(view.texts, tried.failure.code))
+        problem = Problem(message, own_advice(view.texts, failure.code))
     return render(
         view, f"try/{tried.kind.value}.html", kind=tried.kind.value,
         application=tried.application, tried=tried, problem=problem,
         stages=stages_of(tried), times=time_rows(view.texts, tried),
         documents=document_rows(view.texts, tried), **_SEEN[tried.kind](view, tried),
     )
-
-
-def _service_url(view: View) -> str:
-    headers = view.call.headers
-    scheme = "https" if headers.get("x-forwarded-proto") == "https" else "http"
-    return f"{scheme}://{headers.get('host', '')}{view.call.mount}"
 
 
 def _seen_picture(view: View, tried: Tried) -> JsonObject:

@@ -112,7 +112,8 @@ def test_results_are_shown_only_when_asked_for(faceline: Faceline, desk: Desk) -
 
 
 def test_the_timeline_stands_on_a_common_scale(desk: Desk) -> None:
-    decode, detect = timeline(desk.done())
+    job = desk.done()
+    decode, detect = timeline(job, job.created_at)
 
     assert decode.split("|")[1] == (" " * 13 + "#" * 5).ljust(40)
     assert detect.split("|")[1] == (" " * 19 + "#" * 21).ljust(40)

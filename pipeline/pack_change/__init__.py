@@ -1,0 +1,1 @@
+"""Changing the recognition pack: faces embedded again by another one, and what that changes."""

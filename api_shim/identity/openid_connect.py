@@ -41,6 +41,9 @@ MAX_ANSWER = 1 << 20
 KEPT_S = 3600.0
 PAUSE_S = 5.0
 
+# Seconds that a request waits for another one that asks the provider first.
+WAIT_S = 3.0
+
 # Seconds that the provider's clock may differ.
 LEEWAY_S = 60
 
@@ -105,6 +108,7 @@ class OpenIdProvider:
         if "error" in answer:
             raise IdentityRefused(NOT_SIGNED_IN, f"error {answer['error']}")
         with self._client(found, redirect_url) as client:
+            client.register_compliance_hook("access_token_response", _bounded)
             token = self._exchange(client, found, answer.get("code", ""), begun.verifier)
         claims = self._verified(token, found, begun.nonce)
         return self._identity(self._completed(claims, token, found))
@@ -124,6 +128,7 @@ class OpenIdProvider:
             token: Mapping[str, Any] = client.fetch_token(
                 found.token_endpoint, grant_type="authorization_code", code=code,
                 code_verifier=verifier, timeout=TIMEOUT_S, allow_redirects=False,
+                stream=True,
             )
         except OAuthError as error:
             raise IdentityRefused(NOT_VERIFIED, f"error {error.error}") from error
@@ -205,19 +210,26 @@ class OpenIdProvider:
     # What the provider says about itself -------------------------------------------------
 
     def _discovered(self) -> _Discovered:
-        """One request at a time asks; while the provider is away, the others do not wait."""
-        with self._lock:
-            now = time.monotonic()
-            if self._found is not None and now - self._found.at < KEPT_S:
+        """One request at a time asks. Meanwhile others take what was known, or wait a little."""
+        known = self._found
+        if known is not None and time.monotonic() - known.at < KEPT_S:
+            return known
+        if not self._lock.acquire(timeout=WAIT_S if known is None else 0.0):
+            if known is None:
+                raise IdentityProviderUnavailable("another request waits for it")
+            return known
+        try:
+            if self._found is not known:
+                assert self._found is not None
                 return self._found
-            if now - self._failed_at < PAUSE_S:
+            if time.monotonic() - self._failed_at < PAUSE_S:
                 raise IdentityProviderUnavailable("it did not answer a moment ago")
-            try:
-                self._found = self._discover()
-            except IdentityProviderUnavailable:
-                self._failed_at = time.monotonic()
-                raise
+            self._failed_at = time.monotonic()  # until it has answered
+            self._found = self._discover()
+            self._failed_at = float("-inf")
             return self._found
+        finally:
+            self._lock.release()
 
     def _discover(self) -> _Discovered:
         said = self._get(get_well_known_url(self._issuer, external=True))
@@ -276,6 +288,12 @@ def _read(response: requests.Response) -> bytes:
         if len(body) > MAX_ANSWER or time.monotonic() > until:
             raise ValueError("the answer is too long")
     return body
+
+
+def _bounded(response: requests.Response) -> requests.Response:
+    """The response to a token request with its body read. Raises ``ValueError``."""
+    response._content = _read(response)
+    return response
 
 
 def _away(error: Exception) -> IdentityProviderUnavailable:

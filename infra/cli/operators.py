@@ -96,6 +96,7 @@ def list_operators(json: Json = False) -> None:
                 "name": each.name, "role": each.role.value, "sees_faces": each.sees_faces,
                 "disabled": each.disabled_at is not None, "created_at": each.created_at,
                 "password": each.has_password, "one_time_codes": each.has_codes,
+                "identity_provider": each.is_external,
             }
             for each in found
         ])

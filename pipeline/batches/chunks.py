@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Connection, Engine, select
 
 from pipeline.batches.model import BatchItem, BatchOptions, ItemOutcome, ItemState, WaitingItem
 from pipeline.batches.refused_pictures import room_for_pictures
@@ -16,13 +16,14 @@ from pipeline.batches.rows import (
     IN_BATCH,
     IS_WAITING,
     ITEM_COLUMNS,
-    SET_ITEM,
     change_counters,
     find_batch,
     item_from_row,
     lock_batch,
 )
+from pipeline.database.among import among
 from pipeline.database.engine import reading
+from pipeline.database.many_rows import update_rows
 from pipeline.database.schema import batch_items
 from pipeline.gallery.collections import find_collections
 from pipeline.gallery.enrolment import check_model
@@ -33,7 +34,7 @@ _DISCARDED = (ItemState.REJECTED, ItemState.CANCELLED)
 
 _WAITING_ITEMS = (
     select(*ITEM_COLUMNS)
-    .where(IN_BATCH, IS_WAITING, batch_items.c.number.in_(bindparam("numbers", expanding=True)))
+    .where(IN_BATCH, IS_WAITING, among(batch_items.c.number, "numbers"))
     .order_by(batch_items.c.number)
 )
 
@@ -125,7 +126,7 @@ def record_outcomes(
     if not done:
         return []
     first = locked[0].item
-    connection.execute(SET_ITEM, [_values(first.batch_id, each) for each in done.values()])
+    _set_items(connection, [_values(first.batch_id, each) for each in done.values()])
     _update_duplicates(connection, locked, done)
     discarded = [
         waiting[number].media_key for number, outcome in done.items()
@@ -149,7 +150,7 @@ def _waiting_items(
 
 def _values(batch_id: str, outcome: ItemOutcome) -> dict[str, Any]:
     return {
-        "batch": batch_id, "which": outcome.number, "state": outcome.state.value,
+        "batch_id": batch_id, "number": outcome.number, "state": outcome.state.value,
         **outcome.columns(), "criteria": outcome.criteria, "media_key": None,
     }
 
@@ -160,12 +161,15 @@ def _update_duplicates(
     """Set the enrolled image in the items with the same bytes: erasing it erases them."""
     values = [
         {
-            "batch": each.item.batch_id, "which": number, "image_ref": outcome.image_ref,
+            "batch_id": each.item.batch_id, "number": number, "image_ref": outcome.image_ref,
             "face_id": outcome.face_id, "faces": outcome.faces,
         }
         for each in locked
         if (outcome := done.get(each.item.number)) and outcome.image_ref is not None
         for number in each.duplicates
     ]
-    if values:
-        connection.execute(SET_ITEM, values)
+    _set_items(connection, values)
+
+
+def _set_items(connection: Connection, values: Sequence[dict[str, Any]]) -> None:
+    update_rows(connection, batch_items, ("batch_id", "number"), values)

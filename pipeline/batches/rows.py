@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Row, bindparam, case, select, update
 
 from pipeline.batches.model import STOPPED, Batch, BatchItem, BatchOptions, BatchState, ItemState
+from pipeline.database.among import among
 from pipeline.database.schema import batch_items, batches
 from pipeline.sources.base import About
 from pipeline.webhooks.model import WebhookEvent
@@ -42,7 +43,7 @@ SET_ITEM = update(batch_items).where(IN_BATCH, batch_items.c.number == bindparam
 DUPLICATES_OF = select(
     batch_items.c.original, batch_items.c.number, batch_items.c.collection
 ).where(
-    IN_BATCH, batch_items.c.original.in_(bindparam("numbers", expanding=True)),
+    IN_BATCH, among(batch_items.c.original, "numbers"),
     batch_items.c.image_ref.is_(None), batch_items.c.erased_at.is_(None),
 )
 

@@ -22,11 +22,11 @@ from pipeline.database.clock import database_time
 from pipeline.errors import BadInput, FaceError, MediaCorrupt, MediaNotFound
 from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.results import model_of, new_face, quality_json
-from pipeline.gallery.enrolment import EnrolledImage, enrol_many
+from pipeline.gallery.enrolment import EnrolledImage, enrol_locked
 from pipeline.gallery.image_ids import default_image_id
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.gallery.trash import discard_many
-from pipeline.gallery.writer import lock_tenant
+from pipeline.gallery.writer import GalleryWriter, lock_tenant
 from pipeline.jobs.damage import judge
 from pipeline.jobs.model import Job
 from pipeline.operations import DUPLICATE_SEARCH, Plan, enrolment_analysis
@@ -113,7 +113,7 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
     def effect(connection: Connection) -> JsonObject:
         now = database_time(connection.engine)
         # Every enrolment locks the gallery before it locks the batch.
-        lock_tenant(connection, job.tenant_id)
+        writer = lock_tenant(connection, job.tenant_id)
         read = {each.item.number: each.item.media_key for each in chunk.items}
         # An item that was encrypted meanwhile has another key: it goes on waiting and is
         # read once more.
@@ -122,7 +122,8 @@ def finish_bulk(job: Job, context: JobContext, resources: Resources) -> JobOutco
             if each.item.media_key == read.get(each.item.number)
         ]
         waiting = {each.item.number: each.collections for each in locked}
-        outcomes, unused = _enrol(connection, job.tenant_id, images, waiting, resources, now)
+        writer.key = resources.keys.data_key(job.tenant_id)
+        outcomes, unused = _enrol(writer, images, waiting, now)
         outcomes += _refusals(chunk.items, waiting, criteria)
         record_outcomes(connection, locked, outcomes, now)
         refused = {each.number for each in outcomes if each.state is ItemState.REJECTED}
@@ -294,8 +295,8 @@ def _owner(job: Job) -> str:
 
 
 def _enrol(
-    connection: Connection, tenant_id: int, images: Sequence[_FoundImage],
-    waiting: Mapping[int, tuple[str, ...]], resources: Resources, now: float,
+    writer: GalleryWriter, images: Sequence[_FoundImage],
+    waiting: Mapping[int, tuple[str, ...]], now: float,
 ) -> tuple[list[ItemOutcome], list[str]]:
     """(outcomes of the pictures that still wait, objects that got no row)."""
     due = [image for image in images if image.number in waiting]
@@ -303,9 +304,7 @@ def _enrol(
     requests = [
         EnrolmentRequest(each.image, each.faces, each.model, waiting[each.number]) for each in due
     ]
-    results = enrol_many(
-        connection, tenant_id, requests, now, resources.keys.data_key(tenant_id)
-    )
+    results = enrol_locked(writer, requests, now)
     outcomes = []
     first: dict[int, int] = {}  # the item that brought an image first, by image
     for image, result in zip(due, results, strict=True):

@@ -3,7 +3,7 @@ that leave the gallery as it is."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -61,9 +61,12 @@ def _face(face: DetectedFace) -> JsonObject:
     return {"box": box_json(face.box), "score": round(float(face.score), 4)}
 
 
+_QUALITY = tuple(field.name for field in fields(Quality))
+
+
 def quality_json(quality: Quality) -> dict[str, float]:
     """A face's quality as results and gallery keep it."""
-    return {name: round(value, 3) for name, value in asdict(quality).items()}
+    return {name: round(getattr(quality, name), 3) for name in _QUALITY}
 
 
 def new_face(

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, bindparam, exists, select
 
-from pipeline.database.schema import faces, vectors
+from pipeline.database.among import among
+from pipeline.database.many_rows import take_ids
+from pipeline.database.schema import faces, images, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import BadVector, CollectionNotFound, FaceError, FaceExists, PackMismatch
 from pipeline.gallery.collections import bind_pairs, find_collections, log_face_changes
@@ -29,16 +31,7 @@ from pipeline.gallery.records import (
     NewFace,
     faces_by_id,
 )
-from pipeline.gallery.rows import (
-    INSERT_FACE,
-    INSERT_IMAGE,
-    INSERT_VECTOR,
-    face_columns,
-    insert_all,
-    new_image_row,
-    read_vector,
-    vector_row,
-)
+from pipeline.gallery.rows import face_columns, new_image_row, read_vector, vector_row
 from pipeline.gallery.trash import discard_many, reclaim
 from pipeline.gallery.writer import GalleryWriter, last_model, lock_tenant
 from pipeline.types import Embedding, VectorModel
@@ -60,7 +53,7 @@ _SELECT_FACES_OF_IMAGES = (
         faces.c.image_ref, faces.c.name, vectors.c.face_id, vectors.c.dimension, vectors.c.vector
     )
     .join(faces, faces.c.id == vectors.c.face_id)
-    .where(faces.c.image_ref.in_(bindparam("images", expanding=True)))
+    .where(among(faces.c.image_ref, "images"))
     .order_by(faces.c.id)
 )
 
@@ -99,8 +92,14 @@ def enrol_many(
     errors that concern all of them: ``PackMismatch``, ``TenantNotFound``, and ``FaceExists``
     for a picture that is enrolled ``by_name`` under too many names.
     """
-    writer = lock_tenant(connection, tenant_id, key)
-    reclaim(connection, [
+    return enrol_locked(lock_tenant(connection, tenant_id, key), requests, now)
+
+
+def enrol_locked(
+    writer: GalleryWriter, requests: Sequence[EnrolmentRequest], now: float
+) -> list[EnrolledImage | FaceError]:
+    """``enrol_many`` into a gallery that this transaction has locked."""
+    reclaim(writer.connection, [
         key for each in requests
         for key in (each.image.media_key, *(face.face_key for face in each.faces))
     ])
@@ -108,7 +107,7 @@ def enrol_many(
     if len(models) > 1:
         raise PackMismatch("pictures that are enrolled together come from one pack")
     for model in models:
-        check_model(connection, tenant_id, model)
+        check_model(writer.connection, writer.tenant_id, model)
     enrolment = _Enrolment(writer, now, requests)
     answers = [enrolment.place(each) for each in requests]
     placements = [each for each in answers if isinstance(each, _Placement)]
@@ -213,23 +212,31 @@ class _Enrolment:
         """Insert new images, faces and vectors."""
         writer = self._writer
         with_new_image = [each for each in placements if each.is_new_image]
-        rows = [
-            new_image_row(writer.tenant_id, each.request.image, each.image.image_id, self._now)
-            for each in with_new_image
-        ]
-        refs = insert_all(writer.connection, INSERT_IMAGE, rows)
+        new = [(each, place) for each in placements for place in each.new_faces]
+        refs, ids, labels = take_ids(
+            writer.connection,
+            {images.c.id: len(with_new_image), faces.c.id: len(new), vectors.c.label: len(new)},
+        )
         for each, image_ref in zip(with_new_image, refs, strict=True):
             each.image.id = image_ref
-        new = [(each, place) for each in placements for place in each.new_faces]
-        rows = [self._face_row(each, place) for each, place in new]
-        ids = insert_all(writer.connection, INSERT_FACE, rows)
         for (each, place), face_id in zip(new, ids, strict=True):
             each.faces[place].id = face_id
-        rows = [
-            vector_row(writer, face.id, face.embedding, each.request.model, self._now)
-            for each, place in new for face in [each.faces[place]]
-        ]
-        writer.log_changes(insert_all(writer.connection, INSERT_VECTOR, rows))
+        writer.log_changes(labels, {
+            images: [
+                {"id": each.image.id, **new_image_row(
+                    writer.tenant_id, each.request.image, each.image.image_id, self._now
+                )}
+                for each in with_new_image
+            ],
+            faces: [self._face_row(*each) for each in new],
+            vectors: [
+                {"label": label, **vector_row(
+                    writer, face.id, face.embedding, each.request.model, self._now
+                )}
+                for label, (each, place) in zip(labels, new, strict=True)
+                for face in [each.faces[place]]
+            ],
+        })
 
     def bind_collections(self, placements: Sequence[_Placement]) -> None:
         """Put every face into its picture's collections."""
@@ -260,6 +267,7 @@ class _Enrolment:
     def _face_row(self, placement: _Placement, place: int) -> dict[str, Any]:
         face = placement.request.faces[place]
         return {
+            "id": placement.faces[place].id,
             "tenant_id": self._writer.tenant_id, "image_ref": placement.image.id,
             "person_id": str(uuid.uuid4()), "face_token": secrets.token_urlsafe(TOKEN_BYTES),
             "name": _default_name(self._writer) if face.name is None else face.name,

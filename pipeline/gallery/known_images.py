@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import BindParameter, bindparam, select, update
+from sqlalchemy import BindParameter, bindparam, select, union_all, update
 
+from pipeline.database.among import among
 from pipeline.database.schema import images
 from pipeline.errors import FaceExists
 from pipeline.gallery.records import EnrolmentRequest, NewImage
@@ -19,17 +20,14 @@ MAX_COPIES = 16
 names: exact duplicates of a vector crowd out its neighbours in a graph index."""
 
 _TENANT: BindParameter[int] = bindparam("tenant")
-_SELECT_SAME_IMAGES = (
-    select(
-        images.c.id, images.c.sha256, images.c.image_id, images.c.media_key,
-        images.c.former_face_id, images.c.expires_at,
-    )
-    .where(images.c.tenant_id == _TENANT, images.c.sha256.in_(bindparam("hashes", expanding=True)))
-    .order_by(images.c.id)
-)
-
-_SELECT_TAKEN_IDS = select(images.c.image_id).where(
-    images.c.tenant_id == _TENANT, images.c.image_id.in_(bindparam("ids", expanding=True))
+_SELECT_IMAGES = select(
+    images.c.id, images.c.sha256, images.c.image_id, images.c.media_key,
+    images.c.former_face_id, images.c.expires_at,
+).where(images.c.tenant_id == _TENANT)
+# Each part has an index.
+_SELECT_SIMILAR = union_all(
+    _SELECT_IMAGES.where(among(images.c.sha256, "hashes")),
+    _SELECT_IMAGES.where(among(images.c.image_id, "ids")),
 )
 
 
@@ -68,12 +66,21 @@ class KnownImages:
     """The images that ``requests`` may belong to. Grows with each new one that is placed."""
 
     def __init__(self, writer: GalleryWriter, requests: Sequence[EnrolmentRequest]) -> None:
-        self._by_hash = _same_images(writer, requests)
-        new = [
-            each.image for each in requests
-            if each.must_be_new or each.image.sha256 not in self._by_hash
-        ]
-        self._taken = _taken_ids(writer, new)
+        hashes = [each.image.sha256 for each in requests]
+        # Of a picture that is new, the ids that it may get.
+        ids = [each.image.image_id for each in requests] + hashes
+        rows = writer.connection.execute(
+            _SELECT_SIMILAR, {"tenant": writer.tenant_id, "hashes": hashes, "ids": ids}
+        )
+        similar = {row.id: row for row in rows}
+        self._taken = {row.image_id for row in similar.values()}
+        self._by_hash: dict[str, list[KnownImage]] = {}
+        for row in sorted(similar.values(), key=lambda row: row.id):
+            image = KnownImage(
+                row.image_id, row.media_key, row.id, faceless=row.former_face_id is not None,
+                temporary=row.expires_at is not None,
+            )
+            self._by_hash.setdefault(row.sha256, []).append(image)
 
     def same_as(self, request: EnrolmentRequest) -> list[KnownImage]:
         """The images with the bytes of a picture, oldest first."""
@@ -112,28 +119,3 @@ def _best(same: list[KnownImage], image: NewImage) -> KnownImage | None:
         key=lambda each: (each.temporary, each.faceless, each.image_id != image.image_id),
     )
 
-
-def _same_images(
-    writer: GalleryWriter, requests: Sequence[EnrolmentRequest]
-) -> dict[str, list[KnownImage]]:
-    """The stored images with the same bytes, by their hash, oldest first."""
-    hashes = [each.image.sha256 for each in requests]
-    found: dict[str, list[KnownImage]] = {}
-    for row in writer.connection.execute(
-        _SELECT_SAME_IMAGES, {"tenant": writer.tenant_id, "hashes": hashes}
-    ):
-        image = KnownImage(
-            row.image_id, row.media_key, row.id, faceless=row.former_face_id is not None,
-            temporary=row.expires_at is not None,
-        )
-        found.setdefault(row.sha256, []).append(image)
-    return found
-
-
-def _taken_ids(writer: GalleryWriter, new: Sequence[NewImage]) -> set[str]:
-    """Of the ids that new images may get, those that other images have."""
-    if not new:
-        return set()
-    ids = [name for image in new for name in (image.image_id, image.sha256)]
-    rows = writer.connection.execute(_SELECT_TAKEN_IDS, {"tenant": writer.tenant_id, "ids": ids})
-    return set(rows.scalars())

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, insert
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import insert
 
-from pipeline.database.schema import faces, images, vectors
+from pipeline.database.schema import images, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import DecryptionFailed
 from pipeline.gallery.records import NewFace, NewImage, box_json
@@ -19,27 +17,17 @@ from pipeline.types import Embedding, VectorModel
 
 VALUE_BYTES = 4  # of a float32
 
-# For one row or many; the ids come in the order of the rows.
-INSERT_IMAGE = insert(images).returning(images.c.id, sort_by_parameter_order=True)
-INSERT_FACE = insert(faces).returning(faces.c.id, sort_by_parameter_order=True)
-INSERT_VECTOR = insert(vectors).returning(vectors.c.label, sort_by_parameter_order=True)
+# ``dataclasses.asdict`` copies every value, under the gallery's lock.
+_IMAGE_FIELDS = fields(NewImage)
 
-
-def insert_all(
-    connection: Connection, statement: ReturningInsert[int],
-    rows: Sequence[Mapping[str, Any]],
-) -> list[int]:
-    """Insert ``rows``; returns what the statement returns for each, in order."""
-    if not rows:
-        return []
-    # A single row spares SQLAlchemy the search for batches.
-    given = rows[0] if len(rows) == 1 else rows
-    return list(connection.execute(statement, given).scalars())
+INSERT_IMAGE = insert(images).returning(images.c.id)
+INSERT_VECTOR = insert(vectors).returning(vectors.c.label)
 
 
 def new_image_row(tenant_id: int, image: NewImage, image_id: str, now: float) -> dict[str, Any]:
     """The row of an image that is not stored yet."""
-    return {**asdict(image), "image_id": image_id, "tenant_id": tenant_id, "created_at": now}
+    values = {field.name: getattr(image, field.name) for field in _IMAGE_FIELDS}
+    return {**values, "image_id": image_id, "tenant_id": tenant_id, "created_at": now}
 
 
 def face_columns(face: NewFace) -> dict[str, Any]:

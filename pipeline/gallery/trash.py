@@ -15,13 +15,13 @@ from sqlalchemy import (
     Engine,
     Select,
     String,
-    bindparam,
     delete,
     insert,
     literal,
     select,
 )
 
+from pipeline.database.among import among
 from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import discarded, jobs, usage
@@ -40,7 +40,7 @@ UNREFERRED = (jobs, usage)
 # Seconds for which upkeep goes on looking for objects and rows of a deleted tenant.
 DELETED_TENANT_WATCH_S = 24 * 3600.0
 
-_RECLAIM = delete(discarded).where(discarded.c.media_key.in_(bindparam("keys", expanding=True)))
+_RECLAIM = delete(discarded).where(among(discarded.c.media_key, "keys"))
 
 # A row that names all keys of a tenant, also those stored later, by their prefix.
 _IS_TENANT_PREFIX = discarded.c.media_key.like("%/")

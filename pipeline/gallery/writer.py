@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import (
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
+    Table,
     bindparam,
     func,
     insert,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import OperationalError
 
 from pipeline.circuit_breaker import CircuitBreaker
+from pipeline.database.many_rows import Rows, insert_rows
 from pipeline.database.schema import changes, tenants, vectors
 from pipeline.deletions.record import DeletionRecord
 from pipeline.encryption.data_key import DataKey
@@ -77,14 +79,17 @@ class GalleryWriter:
     deletion: DeletionRecord | None = None
     """The receipt of what this transaction deletes, once it does (``erase.py``)."""
 
-    def log_changes(self, labels: Iterable[int]) -> None:
-        """Record a change of each label under the next numbers."""
+    def log_changes(
+        self, labels: Iterable[int], new: Mapping[Table, Rows] | None = None
+    ) -> None:
+        """Record a change of each label under the next numbers, with the same statement that
+        inserts the rows ``new``, as ``insert_rows`` takes them."""
         rows = [
             {"tenant_id": self.tenant_id, "number": self.number + place, "label": label}
             for place, label in enumerate(labels, 1)
         ]
+        insert_rows(self.connection, {**(new or {}), changes: rows})
         if rows:
-            self.connection.execute(insert(changes), rows)
             self._advance(len(rows))
 
     def log_changes_of(self, labels: Select[int]) -> None:

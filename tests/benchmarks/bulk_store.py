@@ -89,11 +89,11 @@ def measure(
     found: dict[str, list[float]] = {}
     for number in range(chunks):
         first = batch.items + number * size
-        items = [_item(batch, first + 1 + place) for place in range(size)]
+        items = [new_item(batch, first + 1 + place) for place in range(size)]
         with _timed(found, "add", size):
             job = store.add(batch, SUBMITTER, items, chunk_size=size).jobs[0]
         rows = store.items(batch.id, after=first, limit=size)
-        conclusion = finish_bulk(job, _carry(rows, draw), tools)
+        conclusion = finish_bulk(job, carry(rows, draw), tools)
         assert conclusion.effect is not None
         with _timed(found, "end", size), writing(engine) as connection:
             done = conclusion.effect(connection)
@@ -110,7 +110,7 @@ def _timed(found: dict[str, list[float]], name: str, items: int) -> Iterator[Non
     found.setdefault(f"{name}_cpu_ms", []).append(1000 * (time.process_time() - cpu) / items)
 
 
-def _item(batch: Batch, number: int) -> NewItem:
+def new_item(batch: Batch, number: int) -> NewItem:
     name = f"{10**12 + number:064x}"
     key = storage_keys.image_media(TENANT, f"{batch.id}.{number}", name)
     return NewItem(
@@ -119,7 +119,8 @@ def _item(batch: Batch, number: int) -> NewItem:
     )
 
 
-def _carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
+def carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
+    """The chunk of ``items`` as if it was analysed: one face each."""
     drawn = draw.standard_normal((len(items), MODEL.dimension)).astype(np.float32)
     units = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     face = DetectedFace(
@@ -132,7 +133,7 @@ def _carry(items: list[BatchItem], draw: np.random.Generator) -> JobContext:
                 PictureHeader("jpeg", 250, 250, 1),
                 ExaminedPicture(250, 250, [face], [QUALITY], [CUTOUT], [], []), unit[None],
             ),
-            f"id{item.sha256}"[:64],
+            f"id{item.sha256[2:]}",
         )
         for item, unit in zip(items, units, strict=True)
     ]

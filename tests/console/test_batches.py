@@ -132,7 +132,7 @@ def test_a_refused_item_is_shown_to_those_who_may(
     items = console.get(f"/admin/batches/{batch.id}/items").json()["items"]
     assert [each["has_picture"] for each in items] == [True, False, False, False]
     page = console.get(f"/console/batches/{batch.id}").text
-    assert f'loading="lazy" width="72" height="72" src="{at}"' in page
+    assert f'loading="lazy" width="112" height="112" src="{at}"' in page
     assert page.count("/picture") == 1
     for wrong in (f"{batch.id}/items/2", f"{other.id}/items/1", f"{'0' * 32}/items/1"):
         assert console.get(f"/admin/batches/{wrong}/picture").status_code == 404

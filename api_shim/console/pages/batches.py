@@ -24,6 +24,7 @@ from api_shim.admin.batches import (
     RetryItems,
     StartBatch,
 )
+from api_shim.admin.failure_words import words_about
 from api_shim.admin.operation import Given
 from api_shim.body import BodyKind
 from api_shim.console.failures import own_advice, why_text
@@ -119,6 +120,7 @@ def show_batch(view: View) -> Reply:
         view, "batches/batch.html", batch=batch, items=items, query=query,
         state_of=lambda batch: state_text(view, batch), outcomes=OUTCOMES,
         short_kinds=SHORT_KINDS,
+        says_more=lambda item: item.detail not in ("", words_about(item.reason).why),
         reason_of=partial(why_text, view.texts), advice_of=partial(own_advice, view.texts),
         may_cancel=batch.can_cancel and view.permits(CANCEL_BATCH),
         may_retry=batch.can_retry and view.permits(RETRY_ITEMS),

@@ -6,13 +6,19 @@ import csv
 import json
 
 import pytest
+from pydantic import SecretStr
 
+from infra.cli.check_identity_provider import SUBJECT, check_identity_provider
 from infra.cli.database import Stores
 from infra.cli.operators import console_lines
+from infra.cli.subjects import look
+from pipeline.config.settings import Settings
+from pipeline.deployment.findings import Verdict
 from pipeline.encryption.vault import open_vault
 from pipeline.operators.sessions import SessionStore
 from pipeline.operators.sign_in import SignIn
 from pipeline.operators.store import OperatorStore
+from tests.forged_provider import CLIENT, SECRET, ForgedProvider
 from tests.unit.infra.conftest import Faceline
 
 URL = "https://face.example/face"
@@ -44,6 +50,47 @@ def test_accounts(faceline: Faceline) -> None:
     assert kept == [("ada", "administrator", False, False), ("bob", "operator", False, True)]
     assert "bob" in faceline("operators", "list").out
     assert "faceline operators list" in faceline("operators", "link", "nobody").err
+
+
+def test_accounts_of_an_identity_provider(
+    faceline: Faceline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "FACELINE_OIDC_ISSUER" in faceline("operators", "create", "ann", "--external").err
+    monkeypatch.setenv("FACELINE_OIDC_ISSUER", "https://id.example")
+    made = faceline("operators", "create", "ann", "--external", "--role", "operator")
+    assert (made.code, "token=" in made.out) == (0, False)
+    assert "identity provider" in faceline("operators", "list").out
+    faceline("operators", "create", "bob")
+    assert faceline("operators", "provider", "bob").code == 0
+
+    def external() -> dict[str, bool]:
+        said = json.loads(faceline("operators", "list", "--json").out)
+        return {each["name"]: each["identity_provider"] for each in said}
+
+    assert external() == {"ann": True, "bob": True}
+    assert faceline("operators", "link", "bob", "--reset", "--url", URL).code == 0
+    assert external() == {"ann": True, "bob": False}
+    assert faceline("operators", "provider", "nobody").code == 1
+
+
+def test_what_doctor_says_about_the_provider() -> None:
+    with ForgedProvider() as provider:
+        settings = Settings(
+            oidc_issuer=provider.issuer, oidc_client_id=CLIENT,
+            oidc_client_secret=SecretStr(SECRET),
+        )
+        (good,) = look(check_identity_provider, SUBJECT, settings)
+        provider.status = 404
+        (bad,) = look(check_identity_provider, SUBJECT, settings)
+    (away,) = look(check_identity_provider, SUBJECT, settings)
+    unusable = settings.model_copy(update={"oidc_client_id": ""})
+    (wrong,) = look(check_identity_provider, SUBJECT, unusable)
+    assert list(look(check_identity_provider, SUBJECT, Settings())) == []
+    verdicts = [each.verdict for each in (good, bad, away, wrong)]
+    assert verdicts == [Verdict.GOOD, *[Verdict.BAD] * 3]
+    assert "status 404" in bad.found
+    assert "FACELINE_OIDC_ISSUER" in away.advice
+    assert "FACELINE_OIDC_CLIENT_ID" in wrong.found
 
 
 def test_tokens(faceline: Faceline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import delete
 
 from api_shim.admin.sessions import SESSION_COOKIE
 from api_shim.app import Shim
+from api_shim.console.entrance import ADDRESS_LIMIT
 from api_shim.console.pages.provider_sign_in import COOKIE
 from api_shim.identity import openid_connect
 from api_shim.identity.open import open_identity_provider
@@ -320,6 +322,64 @@ def test_a_provider_that_is_away(
     )
     browsers.provider.status = 200
     assert browsers.sign_in().status_code == 303
+
+
+def test_a_provider_that_says_nothing(
+    browsers: Browsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes the connection, and so the time that is given to it."""
+    monkeypatch.setattr(openid_connect, "TIMEOUT_S", (0.1, 0.1))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = f"http://127.0.0.1:{server.getsockname()[1]}"
+        for name in ("userinfo_endpoint", "token_endpoint", "jwks_uri"):
+            monkeypatch.setattr(browsers.service.identity_provider, "_found", None)
+            monkeypatch.setattr(openid_connect, "PAUSE_S", 0.0)
+            browsers.provider.claims = {}
+            browsers.provider.metadata = {name: silent}
+            page = browsers.get(BEGIN)
+            if page.status_code == 303:
+                page = browsers.come_back(browsers.provider.authorize(page.headers["location"]))
+            assert page.status_code == 503
+            assert "The identity provider does not answer." in page.text
+
+
+@pytest.mark.parametrize("bound", ["MAX_ANSWER", "ANSWER_S"])
+def test_an_answer_without_end(
+    browsers: Browsers, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    answer = browsers.begin()
+    monkeypatch.setattr(openid_connect, bound, -1)
+    assert browsers.come_back(answer).status_code == 503
+    monkeypatch.setattr(browsers.service.identity_provider, "_found", None)
+    assert browsers.get(BEGIN).status_code == 503
+
+
+def test_while_another_request_asks(
+    browsers: Browsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = browsers.service.identity_provider
+    assert isinstance(provider, openid_connect.OpenIdProvider)
+    monkeypatch.setattr(openid_connect, "WAIT_S", 0.01)
+    with provider._lock:
+        assert browsers.get(BEGIN).status_code == 503
+    browsers.begin()
+    monkeypatch.setattr(openid_connect, "KEPT_S", 0.0)
+    with provider._lock:
+        browsers.begin()  # by what is known
+
+
+def test_attempts_are_bounded(browsers: Browsers) -> None:
+    burst = ADDRESS_LIMIT.burst
+    assert burst is not None
+    answer = browsers.begin()
+    for _ in range(burst - 1):
+        assert browsers.get(BEGIN).status_code == 303
+    page = browsers.get(BEGIN)
+    assert (page.status_code, "Too many attempts." in page.text) == (429, True)
+    assert int(page.headers["retry-after"]) >= 1
+    for _ in range(burst):
+        assert browsers.come_back(answer).status_code == 401
+    assert browsers.come_back(answer).status_code == 429
 
 
 @pytest.mark.parametrize("metadata", [

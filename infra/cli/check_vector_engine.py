@@ -11,7 +11,7 @@ from pipeline.database.engine import open_engine
 from pipeline.database.migrate import head, revision
 from pipeline.deployment.findings import Check, Verdict
 from pipeline.errors import DatabaseUnavailable, IndexBehind
-from pipeline.index.vector_engine import open_vector_engine
+from pipeline.index.open_vector_engine import open_vector_engine
 from pipeline.index.vector_spaces import SpaceRow, SpaceState, SpaceStore
 
 NAME = "vector engine"

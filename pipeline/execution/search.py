@@ -29,8 +29,8 @@ from pipeline.index.base import Hit
 from pipeline.index.chosen_views import ChosenViews
 from pipeline.index.engine_views import EngineOptions, EngineViews
 from pipeline.index.local_views import LocalViews
+from pipeline.index.open_vector_engine import open_vector_engine
 from pipeline.index.options import ViewOptions
-from pipeline.index.vector_engine import open_vector_engine
 from pipeline.index.vector_spaces import SpaceStore
 from pipeline.index.views import Views
 from pipeline.jobs.model import Job

@@ -1,4 +1,4 @@
-"""The interface of an index outside of the process, and which one the settings choose."""
+"""The interface of an index outside of the process."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.config.settings import Settings
-from pipeline.errors import ConfigurationError
 from pipeline.types import Embedding, IndexEntry
 
 
@@ -65,15 +63,3 @@ class VectorEngine(Protocol):
 
     def close(self) -> None:
         """Close the connections."""
-
-
-def open_vector_engine(settings: Settings) -> VectorEngine | None:
-    """The engine that the settings name; None: there is none. Raises ``ConfigurationError``."""
-    url = settings.vector_engine_url.get_secret_value()
-    if not url:
-        return None
-    if url.partition(":")[0] in ("postgresql", "postgres"):
-        from pipeline.index.pgvector import PgvectorEngine
-
-        return PgvectorEngine(url)
-    raise ConfigurationError("FACELINE_VECTOR_ENGINE_URL is not postgresql://...")

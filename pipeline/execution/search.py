@@ -92,9 +92,15 @@ def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources
     if asked.collections is not None:
         found = own.collections.resolve(job.tenant_id, asked.collections)
         inside = [collection.id for collection in found]
-    hits = own.views.search(
-        job.tenant_id, context.embeddings[0][0], _count(asked) + SPARE_HITS, inside, asked.number
-    )
+    try:
+        hits = own.views.search(
+            job.tenant_id, context.embeddings[0][0], _count(asked) + SPARE_HITS, inside,
+            asked.number,
+        )
+    finally:
+        if resources.may_switch:
+            # The gallery that was searched may be that of the other pack by now.
+            _check_model(job, context, resources, own.gallery)
     return context.add(SearchHits(hits))
 
 

@@ -592,6 +592,32 @@ index_states = Table(
 )
 """The galleries that index processes hold in memory, as they tell when something has changed."""
 
+vector_spaces = Table(
+    "vector_spaces",
+    METADATA,
+    # No foreign key: what an engine holds of a tenant outlives its row.
+    Column("tenant_id", BigInteger, **_KEY_PART),
+    # New each time when the gallery is read into the engine.
+    Column("generation", String(16), primary_key=True),
+    # "filling", "serving", "leaving" (pipeline/index/vector_spaces.py)
+    Column("state", String(16), nullable=False),
+    # The model of its vectors.
+    Column("model_sha256", String(64), nullable=False),
+    # The last change that its follower has seen applied; that up to which the engine's files hold
+    # nothing deleted; faces; bytes in the engine.
+    *_required(BigInteger, "number", "erased", "faces", "size"),
+    # What keeps its follower from its work; null: nothing does.
+    Column("trouble", Text, nullable=True),
+    # The name of its follower, and the end of its lease.
+    Column("holder", String(32), nullable=True),
+    *_required(Float, "lease_until", "noted_at"),
+    Index(
+        "ix_vector_spaces_present", "tenant_id", unique=True,
+        sqlite_where=text("state <> 'leaving'"), postgresql_where=text("state <> 'leaving'"),
+    ),
+)
+"""The galleries in a vector engine, outside of index processes."""
+
 # Batches -------------------------------------------------------------------------------
 
 batches = Table(

@@ -25,6 +25,7 @@ from pipeline.gallery.other_vectors import (
 from pipeline.gallery.records import FaceRecord
 from pipeline.index.options import ViewOptions
 from pipeline.index.tenant_view import TenantView
+from pipeline.index.vector_spaces import SpaceState, SpaceStore
 from pipeline.pack_change import generation
 from pipeline.pack_change.embed_again import EmbeddedAgain, StoredFace
 from pipeline.pack_change.generation import GenerationFill
@@ -221,3 +222,14 @@ def test_a_deleted_tenant_leaves_none(gallery: TenantGallery, fill: Fill) -> Non
     change_rows(gallery.engine, faces.delete().where(faces.c.tenant_id == gallery.tenant))
     with reading(gallery.engine) as connection:
         assert connection.execute(select(other_vectors)).all() == []
+
+
+def test_a_vector_engine_serves_a_switched_gallery_no_longer(
+    gallery: TenantGallery, fill: Fill
+) -> None:
+    gallery.add("ann")
+    spaces = SpaceStore(gallery.engine)
+    spaces.open(gallery.tenant, MODEL, 1, "holder")
+    fill()
+    switch_gallery(gallery.engine, gallery.tenant, NEW.sha256)
+    assert [row.state for row in spaces.rows()] == [SpaceState.LEAVING]

@@ -39,6 +39,7 @@ from pipeline.database.schema import (
     images,
     job_pictures,
     jobs,
+    other_vectors,
     refused_pictures,
     used_clips,
     vectors,
@@ -208,7 +209,29 @@ class EncryptExisting:
                     done += connection.execute(
                         update(vectors).where(same).values(vector=encrypted)
                     ).rowcount
-        return done
+        return done + self._other_vectors()
+
+    def _other_vectors(self) -> int:
+        """Those of a pack that is being upgraded."""
+        done = 0
+        other = other_vectors.c
+        query = select(other.face_id, other.model_sha256, other.vector).where(
+            other.tenant_id == self.tenant_id,
+            func.length(other.vector) == VALUE_BYTES * other.dimension,
+        ).limit(PAGE_ROWS)
+        while True:
+            with writing(self.engine) as connection:
+                lock_tenant(connection, self.tenant_id)
+                rows = connection.execute(query).all()
+                for face_id, model, data in rows:
+                    mine = (other.face_id == face_id) & (other.model_sha256 == model)
+                    encrypted = self.key.encrypt(data, vector_label(face_id))
+                    connection.execute(
+                        update(other_vectors).where(mine).values(vector=encrypted)
+                    )
+            done += len(rows)
+            if not rows:
+                return done
 
     def _results(self) -> int:
         done = 0

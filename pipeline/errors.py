@@ -432,6 +432,14 @@ class Uncalibrated(PackError):
     """The model pack has no calibration table; run `faceline calibrate`."""
 
 
+class PackUpgradeInCourse(PackError):
+    """An upgrade of the pack is in course; end it with `faceline packs upgrade --finish`."""
+
+
+class UpgradeNotReady(PackError):
+    """The pack cannot be switched yet."""
+
+
 class DownloadFailed(PackError):
     """The model pack could not be downloaded."""
 

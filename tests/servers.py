@@ -35,7 +35,13 @@ from minio import Minio
 from pipeline.sources.bucket import RETRY
 from tests.parallel import free_port
 from tests.processes import start
-from tests.programs import find_minio, find_postgres, find_redis, postgres_account
+from tests.programs import (
+    find_minio,
+    find_pgvector,
+    find_postgres,
+    find_redis,
+    postgres_account,
+)
 from tests.secret_watch import WATCH
 
 READY_S = 30.0  # a busy two-core machine starts the slowest (PostgreSQL) in three
@@ -352,6 +358,25 @@ class PostgresServer(Server):
         finally:
             with psycopg.connect(self.url, autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+class PgvectorServer(PostgresServer):
+    """PostgreSQL with pgvector."""
+
+    name = "pgvector"
+
+    def __init__(self, place: Place = HERE) -> None:
+        installed = find_pgvector()
+        Server.__init__(self, place)
+        # The account that runs it may not be allowed into this environment. The programs find
+        # their libraries by their place.
+        for part in ("bin", "lib", "share"):
+            shutil.copytree(
+                installed / "pginstall" / part, self.directory / installed.name / "pginstall" / part
+            )
+        libraries = installed.with_name(f"{installed.name}.libs")
+        shutil.copytree(libraries, self.directory / libraries.name)
+        self._programs = self.directory / installed.name / "pginstall" / "bin"
 
 
 def answers(port: int, request: bytes, expected: bytes, host: str = "127.0.0.1") -> bool:

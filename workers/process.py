@@ -132,11 +132,18 @@ def _start_heartbeat(settings: Settings, served: frozenset[Stage]) -> None:
     _process.heartbeat = Heartbeat(
         _beating(settings),
         Role.INDEX if Stage.INDEX in served else Role.WORKER, served,
-        None if guard is None else guard.info,
+        tuple if guard is None else partial(getattr, guard, "packs"),
         [*([] if guard is None else [guard.look]), _open_clocks(settings).look,
-         lambda: _process.unusable],
+         lambda: _process.unusable, _follow_upgrade],
     )
     _process.heartbeat.start()
+
+
+def _follow_upgrade() -> str | None:
+    """Load the other pack of an upgrade, if there is one."""
+    if _process.runtime is not None and _process.runtime.packs is not None:
+        _process.runtime.packs.follow()
+    return None  # which keeps it from no work
 
 
 def runtime() -> Runtime:

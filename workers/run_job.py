@@ -28,13 +28,14 @@ from pipeline.errors import (
     Overloaded,
     PackDamaged,
     PackError,
+    PackMismatch,
     PackMissing,
     ProviderUnavailable,
     TenantNotFound,
     WrongMasterKey,
     WrongPack,
 )
-from pipeline.execution.context import JobContext, JobOutcome
+from pipeline.execution.context import JobContext, JobOutcome, Resources
 from pipeline.execution.pack_stamp import check_pack, stamp_pack
 from pipeline.execution.registry import finish, run_stage
 from pipeline.jobs.damage import judge
@@ -87,6 +88,7 @@ _UNKNOWN = Plan("unknown", ())
 class JobRun:
     """One claim's way through the stages, from ``stage`` on. ``trace`` lists the stages run here.
 
+    ``resources`` serve the job's tenant, with the pack ``digest``, from the first stage on.
     ``context`` is the input of the stage ``next``; None before the start. ``verdict`` is how
     the way ends: an outcome, the stage whose workers go on, or an error. The media of the
     claim's job are those of its row until the rest is fetched, then all.
@@ -101,6 +103,8 @@ class JobRun:
     next: Stage | None = None
     verdict: JobOutcome | Stage | FaceError | None = None
     span: Span = NO_SPAN
+    resources: Resources | None = None
+    digest: str | None = None
 
     @classmethod
     def of(cls, claim: Claim, runtime: Runtime) -> JobRun:
@@ -116,6 +120,7 @@ class JobRun:
         stage ``before``, which is not run."""
         with self.span.active():
             self._reach_verdict(before)
+            self._start_over_if_moved()
 
     def _reach_verdict(self, before: Stage | None) -> None:
         try:
@@ -134,23 +139,38 @@ class JobRun:
             )
             self.verdict = FaceError()
 
+    def _start_over_if_moved(self) -> None:
+        """A gallery that was switched to another pack meanwhile does not fit this job's
+        vectors: it starts over with the pack that serves now."""
+        if isinstance(self.verdict, PackMismatch):
+            self.verdict = self._restated(self.verdict)
+
+    def _restated(self, error: FaceError) -> FaceError:
+        try:
+            moved = self.runtime.has_moved(self.claim.job.tenant_id, self.digest)
+        except DatabaseUnavailable as unavailable:
+            return unavailable
+        return IntermediateLost("The gallery has another pack now.") if moved else error
+
     @property
     def pack(self) -> str | None:
         """The digest of the pack that ran the job's stages, here or before; None without any."""
-        return self.runtime.pack_digest or self.claim.job.pack
+        return self.digest or self.claim.job.pack
 
     @property
     def first(self) -> Stage:
         return self.plan.first_stage(self.claim.job.params)
 
     def _run_stages(self, before: Stage | None) -> JobOutcome | Stage | None:
+        if self.resources is None:
+            self.resources, self.digest = self.runtime.serving(self.claim.job.tenant_id)
         if self.context is None:
             self._check_may_run()
             self.context, self.next = self._load_context(), self.stage
         while self.next is not None:
             if self.next is not self.stage and self.next not in self.runtime.served:
                 # Before the row says so: a job that waits at a stage has its input there.
-                stamped = stamp_pack(self.context, self.runtime.pack_digest)
+                stamped = stamp_pack(self.context, self.digest)
                 self.runtime.intermediates.put(
                     self.claim.id, self.next, stamped, self._data_key()
                 )
@@ -159,7 +179,7 @@ class JobRun:
                 return None
             self.context = self._run_stage(self.next, self.context)
             self.next = self.plan.next_stage(self.next)
-        return finish(self.plan, self.claim.job, self.context, self.runtime.resources)
+        return finish(self.plan, self.claim.job, self.context, self.resources)
 
     def _check_may_run(self) -> None:
         if self.plan is _UNKNOWN:
@@ -184,7 +204,7 @@ class JobRun:
         """The context that the earlier stages have computed, here or elsewhere."""
         if self.stage is self.first:
             return JobContext()
-        here = self.runtime.pack_digest
+        here = self.digest
         if here is not None and self.claim.job.pack not in (None, here):
             raise IntermediateLost("Another model pack ran the stages before.")
         context, complete = self.runtime.intermediates.get(
@@ -201,11 +221,10 @@ class JobRun:
         return context
 
     def _run_stage(self, stage: Stage, context: JobContext) -> JobContext:
+        assert self.resources is not None, "chosen before the first stage"
         at, start = self.runtime.store.now(), time.perf_counter()
         with self.span.child(stage.value):
-            context = run_stage(
-                stage, self.plan, self.claim.job, context, self.runtime.resources
-            )
+            context = run_stage(stage, self.plan, self.claim.job, context, self.resources)
         self._keep_media_of(context)
         self._note(stage, at, time.perf_counter() - start)
         return context
@@ -246,9 +265,12 @@ class JobRun:
                 extra={"action": "effect_failed", "job": self.claim.id},
             )
             error = FaceError()
+        elif isinstance(error, PackMismatch):
+            error = self._restated(error)
         self.verdict = error
         if not self.fails_by(error):
-            held = self._retry_later(error, self.first, self._pause_s())
+            moved = isinstance(error, IntermediateLost)
+            held = self._retry_later(error, self.first, 0.0 if moved else self._pause_s())
         else:
             held = self._fail(error)
         if held:

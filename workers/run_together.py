@@ -138,17 +138,22 @@ class _Together:
 
     def _embed(self) -> None:
         """Embed the faces of all jobs in full batches."""
-        runs, contexts = [], []
+        waiting: dict[str | None, list[JobRun]] = {}
         for run in self.runs:
             waits = run.verdict is None and run.next is Stage.EMBED
             if waits and run.context is not None and any(run.context.crops):
-                runs.append(run)
-                contexts.append(run.context)
-        if len(runs) < 2:
-            return
+                waiting.setdefault(run.digest, []).append(run)
+        for runs in waiting.values():
+            if len(runs) > 1:
+                self._embed_with_one_pack(runs)
+
+    def _embed_with_one_pack(self, runs: Sequence[JobRun]) -> None:
+        contexts = [run.context for run in runs if run.context is not None]
+        resources = runs[0].resources
+        assert resources is not None, "they have run a stage"
         at, start = self.runtime.store.now(), time.perf_counter()
         try:
-            embedded = embed_faces_together(contexts, self.runtime.resources)
+            embedded = embed_faces_together(contexts, resources)
         except SoftTimeLimitExceeded:
             raise
         except Exception as error:  # noqa: BLE001 - each meets its own error when it is run alone
@@ -207,8 +212,15 @@ class _Together:
     def _hand_over(self, runs: Sequence[JobRun]) -> None:
         if not runs:
             return
+        by_pack: dict[str | None, list[JobRun]] = {}
+        for run in runs:
+            by_pack.setdefault(run.digest, []).append(run)
+        for pack, of_pack in by_pack.items():
+            self._hand_over_of(pack, of_pack)
+
+    def _hand_over_of(self, pack: str | None, runs: Sequence[JobRun]) -> None:
         handed = [(run.claim, str(run.verdict), run.trace) for run in runs]
-        store, pack = self.runtime.store.together, self.runtime.pack_digest
+        store = self.runtime.store.together
         for run, held in zip(runs, self._write(lambda: store.hand_over(handed, pack)), strict=True):
             if held:
                 assert isinstance(run.verdict, Stage)

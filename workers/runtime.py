@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from pipeline.encryption.data_keys import open_keys
 from pipeline.errors import TaskUnsupported
 from pipeline.execution.context import Resources
 from pipeline.execution.registry import open_stages
+from pipeline.execution.search import SearchResources
 from pipeline.gallery.faces import FaceStore
 from pipeline.gallery.trash import Trash
 from pipeline.jobs.store import JobStore
@@ -31,7 +33,7 @@ from pipeline.sandbox.processes import ForkServer
 from pipeline.sandbox.sandbox import Sandbox, open_fork_server, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.absent_pack import absent_pack
-from pipeline.sessions.base import Pack
+from pipeline.sessions.base import Pack, PackInfo
 from pipeline.sessions.pack_on_demand import pack_on_demand
 from pipeline.stages import clip, decode, quality
 from pipeline.tracing.open import open_tracer
@@ -42,6 +44,7 @@ from workers.intermediates import Intermediates
 from workers.job_notifier import JobNotifier
 from workers.leases import Leases
 from workers.running_notes import RunningNotes
+from workers.served_packs import ServedPacks
 
 # The functions that decode media from outside, each in the sandbox.
 DECODERS = (decode.DECODE_FUNCTION, clip.DECODE_FUNCTION)
@@ -72,11 +75,19 @@ class Runtime:
     notes: RunningNotes = field(default_factory=RunningNotes)
     tracer: Tracer = field(default_factory=Tracer)
     guard: PackGuard | None = None
+    packs: ServedPacks | None = None
 
-    @property
-    def pack_digest(self) -> str | None:
-        """The digest of the pack that runs the stages here; None without models."""
-        return None if self.guard is None else self.guard.info.digest
+    def serving(self, tenant_id: int) -> tuple[Resources, str | None]:
+        """The resources for a tenant's jobs, and the digest of their pack, None without models.
+        Raises as ``ServedPacks.serving``."""
+        if self.packs is not None:
+            return self.packs.serving(tenant_id)
+        return self.resources, None if self.guard is None else self.guard.info.digest
+
+    def has_moved(self, tenant_id: int, digest: str | None) -> bool:
+        """Whether another pack serves a tenant than the one with this digest. Raises
+        ``DatabaseUnavailable``."""
+        return self.packs is not None and self.packs.has_moved(tenant_id, digest)
 
 
 def worker_name(group: str, pid: int) -> str:
@@ -102,20 +113,23 @@ def open_runtime(
     # One process a core: threads inside one would fight over it.
     cv2.setNumThreads(1)
     pack = absent_pack()
-    if served == {Stage.INDEX}:
-        # It runs models only when Redis has lost what other workers computed.
-        pack = pack_on_demand(registry.choose(settings), settings)
-    elif needs_models(served):
-        pack = registry.load(registry.choose(settings), settings)
-        warm(pack, served)
+    if needs_models(served):
+        pack = _open_pack(registry.choose(settings), settings, served)
     engine = open_engine(settings.sql_url, durable=False)
     keys = open_keys(settings, engine)
     store = JobStore(engine, keys=keys)
+    resources = _resources(settings, served, engine, pack, keys, fork_server)
+    packs = None
+    if guard is not None:
+        packs = ServedPacks(
+            guard, resources, settings, partial(_beside, resources, settings, served, engine)
+        )
+        packs.load()
     return Runtime(
         name=worker_name(group, os.getpid()),
         settings=settings,
         served=served,
-        resources=_resources(settings, served, engine, pack, keys, fork_server),
+        resources=resources,
         store=store,
         leases=Leases(store, settings.lease_s),
         intermediates=Intermediates(settings),
@@ -125,7 +139,35 @@ def open_runtime(
         notes=notes or RunningNotes(),
         tracer=open_tracer(settings, "index" if Stage.INDEX in served else "worker"),
         guard=guard,
+        packs=packs,
     )
+
+
+def _open_pack(info: PackInfo, settings: Settings, served: frozenset[Stage]) -> Pack:
+    """A pack, with the models of the served stages loaded and run once."""
+    if served == {Stage.INDEX}:
+        # It runs models only when Redis has lost what other workers computed.
+        return pack_on_demand(info, settings)
+    pack = registry.load(info, settings)
+    warm(pack, served)
+    return pack
+
+
+def _beside(
+    first: Resources, settings: Settings, served: frozenset[Stage], engine: Engine, info: PackInfo
+) -> Resources:
+    """The resources with another pack; galleries in memory are those of the ``first``."""
+    pack = _open_pack(info, settings, served)
+    shared = replace(
+        first, pack=pack, calibration=_calibration(settings, pack),
+        own_calibrations=_own_calibrations(settings, pack), own={},
+        results=None if first.results is None else AnalysisCache.from_settings(settings),
+    )
+    opened = open_stages(served - {Stage.INDEX}, settings, engine, shared)
+    own = dict(opened.own)
+    if Stage.INDEX in served:
+        own[SearchResources] = first.own[SearchResources]
+    return replace(opened, own=own)
 
 
 def _resources(

@@ -34,7 +34,7 @@ from pipeline.deployment.processes import Role
 from pipeline.errors import ConfigurationError, DatabaseUnavailable, FaceError
 from pipeline.execution.search import SearchResources
 from pipeline.fetching.open import open_fetcher
-from pipeline.index.metrics import index_gauges
+from pipeline.index.metrics import engine_gauges, index_gauges
 from pipeline.metrics.endpoint import MetricsEndpoint
 from pipeline.metrics.instruments import GaugeSource
 from pipeline.operations import Stage
@@ -217,8 +217,11 @@ def _run_index_process(
     metrics.add(
         _process_gauges(Role.INDEX, settings, served_stages(settings)),
         partial(index_gauges, search.local, settings.purge_after_s),
+        partial(engine_gauges, search.outside),
     )
-    following = IndexUpkeep(settings, search.views, search.local, process.process_id())
+    following = IndexUpkeep(
+        settings, search.views, search.local, search.outside, process.process_id()
+    )
     watchdog = Watchdog(process.runtime())
     following.start()
     watchdog.start()

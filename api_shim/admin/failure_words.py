@@ -124,6 +124,8 @@ ADVICE: dict[type[FaceError], str] = {
     errors.Uncalibrated: "Run faceline calibrate, then retry the job.",
     errors.PackMismatch: "Use the pack that the gallery was made with, or enrol it again.",
     errors.WrongPack: "Install the deployment's pack on the machine of that worker.",
+    errors.PackUpgradeInCourse: "Finish or give up the upgrade of the pack first.",
+    errors.UpgradeNotReady: "Look at faceline packs upgrade --status, then switch again.",
     errors.JobLost: "Retry the job; if it fails again, look at the worker's log.",
     errors.IntermediateLost: "Retry the job; if it fails again, look at the worker's log.",
     errors.JobCrashed: "The picture killed its worker each time: look at the worker's log.",

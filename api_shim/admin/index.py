@@ -14,6 +14,7 @@ from pipeline.index.states import (
     read_galleries,
     read_states,
 )
+from pipeline.index.vector_spaces import SpaceRow, SpaceState, SpaceStore
 from pipeline.operators.model import OperatorRole
 
 
@@ -49,9 +50,22 @@ class LoadedGallery(msgspec.Struct, frozen=True):
     noted_at: float
 
 
+class OutsideGallery(msgspec.Struct, frozen=True):
+    """A gallery in the vector engine: ``state`` is "filling", "serving" or "leaving"; ``lag`` are
+    the changes that were not applied when its follower noted that, ``size`` its bytes there,
+    ``trouble`` what keeps its follower from its work."""
+
+    state: str
+    faces: int
+    size: int
+    lag: int
+    trouble: str | None
+    noted_at: float
+
+
 class GalleryIndex(msgspec.Struct, frozen=True):
     """The index of a gallery. ``changes`` is the last number of its log, ``behind`` those after
-    the newest snapshot."""
+    the newest snapshot; ``outside`` is null for a gallery that is in no vector engine."""
 
     application: str
     changes: int
@@ -60,6 +74,7 @@ class GalleryIndex(msgspec.Struct, frozen=True):
     snapshot_at: float | None
     behind: int | None
     loaded: list[LoadedGallery]
+    outside: OutsideGallery | None
 
 
 class IndexPage(msgspec.Struct, frozen=True):
@@ -80,9 +95,16 @@ def show(services: AdminServices, _actor: Actor, given: IndexQuery) -> IndexPage
     for noted in read_states(engine, [each.tenant_id for each in galleries]):
         if noted.process_id in running:
             states.setdefault(noted.tenant_id, []).append(noted)
+    # Of those of one tenant the present one comes last.
+    outside = {row.tenant_id: row for row in sorted(
+        SpaceStore(engine).rows(), key=lambda row: row.state is not SpaceState.LEAVING
+    )}
     return IndexPage(
         [_process(each) for each in running.values()],
-        [_gallery(each, states.get(each.tenant_id, [])) for each in galleries],
+        [
+            _gallery(each, states.get(each.tenant_id, []), outside.get(each.tenant_id))
+            for each in galleries
+        ],
         galleries[-1].tenant_id if len(galleries) == given.limit else None,
     )
 
@@ -91,11 +113,17 @@ def _process(each: RunningProcess) -> IndexProcess:
     return IndexProcess(each.id, each.host, each.pid, each.started_at, each.trouble)
 
 
-def _gallery(each: GallerySnapshot, states: list[NotedState]) -> GalleryIndex:
+def _gallery(
+    each: GallerySnapshot, states: list[NotedState], outside: SpaceRow | None
+) -> GalleryIndex:
     return GalleryIndex(
         each.application, each.number, each.snapshot_engine, each.snapshot_faces,
         each.snapshot_at, None if each.snapshot is None else each.number - each.snapshot,
         [_loaded(each.number, noted) for noted in states],
+        None if outside is None else OutsideGallery(
+            outside.state.value, outside.faces, outside.size,
+            max(each.number - outside.number, 0), outside.trouble, outside.noted_at,
+        ),
     )
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import msgspec
 
 from api_shim.admin.operation import Actor, AdminOperation, AdminServices, Nothing
-from pipeline.deployment.pack import PinnedPack
+from api_shim.service import Service
+from pipeline.deployment.pack import PinnedPack, current_upgrade
 from pipeline.deployment.pack_tasks import (
     PackTask,
     PackTaskKind,
@@ -20,6 +21,7 @@ from pipeline.deployment.pack_tasks import (
 )
 from pipeline.deployment.processes import ProcessTable, RunningProcess
 from pipeline.errors import InvalidParameter, NotFound, PackMissing
+from pipeline.gallery.other_vectors import sides_of
 from pipeline.operators.model import OperatorRole
 from pipeline.sessions import registry
 from pipeline.sessions.base import SHOWN_DIGITS, PackInfo
@@ -69,6 +71,27 @@ class ProcessPack(msgspec.Struct, frozen=True):
     trouble: str | None
 
 
+class GalleryUpgrade(msgspec.Struct, frozen=True):
+    """How far a gallery is: which pack serves it (empty without faces), and of its ``faces`` how
+    many have a vector of the other one, cannot have one, or wait."""
+
+    app: str
+    served_by: str
+    faces: int
+    filled: int
+    unfit: int
+    pending: int
+
+
+class UpgradeState(msgspec.Struct, frozen=True):
+    """The upgrade of the pack that is in course, since ``started_at`` (epoch seconds)."""
+
+    former: str
+    next: str
+    started_at: float
+    galleries: list[GalleryUpgrade]
+
+
 class PackList(msgspec.Struct, frozen=True):
     """The packs that ``host`` sees; other machines are seen by their processes and tasks."""
 
@@ -78,6 +101,7 @@ class PackList(msgspec.Struct, frozen=True):
     downloadable: list[DownloadablePack]
     processes: list[ProcessPack]
     tasks: list[PackTask]
+    upgrade: UpgradeState | None
 
 
 def list_packs(services: AdminServices, _actor: Actor, _given: Nothing) -> PackList:
@@ -93,7 +117,26 @@ def list_packs(services: AdminServices, _actor: Actor, _given: Nothing) -> PackL
             if each.pack_digest
         ],
         PackTasks(service.engine).all(),
+        _upgrade(service),
     )
+
+
+def _upgrade(service: Service) -> UpgradeState | None:
+    found = current_upgrade(service.engine)
+    if found is None:
+        return None
+    former, following = found.former, found.next
+    names = {pack.recognition_model: pack.name for pack in (former, following)}
+    galleries = []
+    for tenant in service.tenants.all():
+        state = sides_of(
+            service.engine, tenant.id, former.recognition_model, following.recognition_model
+        )
+        galleries.append(GalleryUpgrade(
+            tenant.name, names.get(state.served, ""), state.faces, state.filled, state.unfit,
+            state.pending,
+        ))
+    return UpgradeState(former.name, following.name, found.started_at, galleries)
 
 
 def verify_pack(services: AdminServices, _actor: Actor, given: PackName) -> PackTask:

@@ -11,6 +11,7 @@ from infra.cli.check_broker import check_broker
 from infra.cli.check_database import check_database
 from infra.cli.check_identity_provider import SUBJECT, check_identity_provider
 from infra.cli.check_media import check_importing, check_journal, check_media
+from infra.cli.check_vector_engine import check_vector_engine
 from infra.cli.database import pack_here
 from infra.cli.subjects import PATIENCE_S, Asked, look
 from infra.local.redis_server import find_redis_server
@@ -46,6 +47,8 @@ def run_checks(settings: Settings) -> list[Check]:
         Asked("media", check_media, f"check {variable('media_url')} and the way there (firewall, "
               "address)"),
         Asked("journal", check_journal, f"check {variable('journal_url')}"),
+        Asked("vector engine", check_vector_engine, f"check {variable('vector_engine_url')} and "
+              "the way there (firewall, address)"),
         Asked("importing", check_importing, f"check {variable('import_url')}"),
         Asked(SUBJECT, check_identity_provider, f"check {variable('oidc_issuer')}"),
     ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ import typer
 from infra.cli.arguments import Json
 from infra.cli.console import err, print_json, print_notice, print_table
 from infra.cli.database import Stores
+from infra.cli.pack_upgrade import analysis_with, upgrade
 from infra.cli.progress import count_bar
 from infra.cli.reports import check_target, open_report
 from pipeline.calibration.table import Calibration, load_own_tables, load_table
@@ -22,7 +22,6 @@ from pipeline.config.settings import Settings
 from pipeline.duplicates.names import name_numbers
 from pipeline.errors import InvalidParameter, Uncalibrated
 from pipeline.gallery.galleries import GalleryStore
-from pipeline.media.pictures import PictureLimits
 from pipeline.pack_change.comparison import (
     NOBODY,
     SCORES,
@@ -37,14 +36,9 @@ from pipeline.pack_change.embed_again import (
     embed_again,
     read_faces,
 )
-from pipeline.sandbox.sandbox import Sandbox, open_sandbox
 from pipeline.sessions import registry
-from pipeline.sessions.base import Pack
-from pipeline.stages.decode import DECODE_FUNCTION
-from pipeline.stages.quality import quality_limits
-from pipeline.types import QualityLimits
 
-app = typer.Typer(help="Changing the pack: what another one would change.", no_args_is_help=True)
+app = typer.Typer(help="Changing the pack: comparison, upgrade, way back.", no_args_is_help=True)
 
 MOST_FACES = 10_000  # all pairs of them are compared: 1 GB
 
@@ -54,19 +48,7 @@ REPORT_COLUMNS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _OtherPack:
-    """The analysis engine with a pack that the deployment does not serve."""
-
-    pack: Pack
-    limits: PictureLimits
-    quality_limits: QualityLimits
-    sandbox: Sandbox | None
-
-
-@app.callback()
-def packs() -> None:
-    """Has `compare` stay a command of its own."""
+app.command("upgrade")(upgrade)
 
 
 @app.command()
@@ -104,7 +86,7 @@ def compare(
     other = _table(info.name, info.recognition_model, tenant.id, settings)
     ids, count = choose_faces(stores.engine, tenant.id, model, faces)
     stored = list(read_faces(stores.engine, stores.keys, tenant.id, ids))
-    opened = _opened(registry.load(info, settings), settings)
+    opened = analysis_with(registry.load(info, settings), settings)
     with opened as resources, count_bar("faces", err) as progress:
         answers = embed_again(stored, stores.media, resources, progress)
     embedded = [each for each in answers if each.vector is not None]
@@ -134,18 +116,6 @@ def _table(pack: str, model: str, tenant_id: int, settings: Settings) -> Calibra
             "one. Without it a score means nothing."
         )
     return table
-
-
-@contextmanager
-def _opened(pack: Pack, settings: Settings) -> Iterator[_OtherPack]:
-    sandbox = open_sandbox(settings, [DECODE_FUNCTION])
-    try:
-        yield _OtherPack(
-            pack, PictureLimits.from_settings(settings), quality_limits(settings), sandbox
-        )
-    finally:
-        if sandbox is not None:
-            sandbox.close()
 
 
 def _summary(

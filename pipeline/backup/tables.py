@@ -26,7 +26,7 @@ from pipeline.errors import BackupUnusable
 # there are no more copies than it takes.
 LEFT_OUT = frozenset({
     "changes", "snapshots", "discarded", "index_positions", "index_states", "pack_tasks",
-    "processes", "refused_pictures", "sign_in_links",
+    "processes", "refused_pictures", "sign_in_links", "vector_spaces",
 })
 
 _COPIED_ROWS = {operator_sessions: operator_sessions.c.program.is_not(None)}

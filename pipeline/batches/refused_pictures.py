@@ -19,8 +19,8 @@ from pipeline.database.schema import refused_pictures
 from pipeline.gallery.trash import discard_many
 
 MOST = 1000
-"""Pictures that one batch keeps: 6 MB, more than anybody looks at; a batch of a million damaged
-photos costs no more."""
+"""Pictures that one batch keeps: 5 to 10 MB, more than anybody looks at; a batch of a million
+bad photos costs no more."""
 
 # Pictures of one transaction.
 BLOCK = 1000

@@ -257,6 +257,18 @@ class Settings(BaseSettings):
     """Pause in seconds between two maintenance rounds of an index process."""
     purge_after_s: float = Field(3600.0, gt=0)
     """Seconds after which no index snapshot holds a deleted face."""
+    vector_engine_url: SecretStr = SecretStr("")
+    """`postgresql://...` with pgvector 0.7 or later: an index outside of the index processes, for
+    galleries that outgrow them. A database of its own for each deployment. Empty: none."""
+    vector_engine_faces: int = Field(1_000_000, ge=0)
+    """Faces from which a gallery is served by the vector engine, until it has half as many.
+    0: none is, and the engine is emptied."""
+    vector_engine_encrypted: bool = False
+    """Whether the vector engine also serves applications whose data are encrypted. It stores their
+    vectors in clear."""
+    vector_engine_lag: int = Field(1000, ge=1)
+    """Changes that the vector engine may be behind: a search compares these faces from the
+    database. Beyond, searches wait."""
     hnsw_links: int = Field(32, ge=2, le=512)
     """Links of a graph's node (hnswlib's M)."""
     hnsw_build_width: int = Field(400, ge=8)

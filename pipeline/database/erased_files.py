@@ -11,10 +11,18 @@ from collections.abc import Callable
 from sqlalchemy import Engine, text
 
 from pipeline.database.engine import map_sql_errors, purge_deleted_data, read_values, reading
-from pipeline.database.schema import batch_items, faces, images, jobs, used_clips, vectors
+from pipeline.database.schema import (
+    batch_items,
+    faces,
+    images,
+    jobs,
+    other_vectors,
+    used_clips,
+    vectors,
+)
 from pipeline.database.sqlite import truncate_log
 
-TABLES = (vectors, faces, images, used_clips, jobs, batch_items)
+TABLES = (vectors, other_vectors, faces, images, used_clips, jobs, batch_items)
 """The tables that hold something of a person."""
 
 _OLDER_READERS = text(

@@ -101,6 +101,8 @@ processes = Table(
     Column("version", String(64), nullable=False),
     # The name and the digest of its pack; null without models.
     *_optional(String(64), "pack", "pack_digest"),
+    # The digests of all packs that it has loaded; null without models.
+    *_optional(Json, "packs"),
     # Seconds by which its clock is ahead of the database's.
     Column("clock_offset", Float, nullable=False),
     # A sentence about what keeps it from its work; null: nothing does.
@@ -120,6 +122,18 @@ deployment = Table(
     Column("pinned_at", Float, nullable=False),
 )
 """What all processes must have in common: one row, once the pack is known."""
+
+pack_upgrade = Table(
+    "pack_upgrade",
+    METADATA,
+    # Always 1.
+    Column("id", Integer, **_KEY_PART),
+    # As in ``deployment``: the pack before the upgrade, and the one that is to follow it.
+    *_required(String(64), "former_pack", "former_digest", "pack", "pack_digest"),
+    *_required(Json, "former_models", "models"),
+    Column("started_at", Float, nullable=False),
+)
+"""The upgrade of the pack that is in course: one row, or none."""
 
 # Accounts ------------------------------------------------------------------------------
 
@@ -398,6 +412,26 @@ vectors = Table(
     sqlite_autoincrement=True,
 )
 
+other_vectors = Table(
+    "other_vectors",
+    METADATA,
+    _reference("face_id", "faces.id", **_KEY_PART),
+    # The model that made the vector, or that finds no face to embed.
+    Column("model_sha256", String(64), primary_key=True),
+    _tenant_id(),
+    # The face's label in ``vectors`` when this was made: a face with another picture has another.
+    Column("label", BigInteger, nullable=False),
+    Column("pack", String(64), nullable=False),
+    Column("dimension", Integer, nullable=False),
+    # As in ``vectors``; null with the code of the error that prevents it.
+    Column("vector", LargeBinary, nullable=True),
+    Column("error_code", String(32), nullable=True),
+    Column("created_at", Float, nullable=False),
+    Index(None, "tenant_id", "model_sha256"),
+    sqlite_with_rowid=False,
+)
+"""The vectors of faces by the pack that does not serve them, while the pack is upgraded."""
+
 collections = Table(
     "collections",
     METADATA,
@@ -557,6 +591,32 @@ index_states = Table(
     Column("noted_at", Float, nullable=False),
 )
 """The galleries that index processes hold in memory, as they tell when something has changed."""
+
+vector_spaces = Table(
+    "vector_spaces",
+    METADATA,
+    # No foreign key: what an engine holds of a tenant outlives its row.
+    Column("tenant_id", BigInteger, **_KEY_PART),
+    # New each time when the gallery is read into the engine.
+    Column("generation", String(16), primary_key=True),
+    # "filling", "serving", "leaving" (pipeline/index/vector_spaces.py)
+    Column("state", String(16), nullable=False),
+    # The model of its vectors.
+    Column("model_sha256", String(64), nullable=False),
+    # The last change that its follower has seen applied; that up to which the engine's files hold
+    # nothing deleted; faces; bytes in the engine.
+    *_required(BigInteger, "number", "erased", "faces", "size"),
+    # What keeps its follower from its work; null: nothing does.
+    Column("trouble", Text, nullable=True),
+    # The name of its follower, and the end of its lease.
+    Column("holder", String(32), nullable=True),
+    *_required(Float, "lease_until", "noted_at"),
+    Index(
+        "ix_vector_spaces_present", "tenant_id", unique=True,
+        sqlite_where=text("state <> 'leaving'"), postgresql_where=text("state <> 'leaving'"),
+    ),
+)
+"""The galleries in a vector engine, outside of index processes."""
 
 # Batches -------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """Receipts of deletions: found out store by store, and signed once nothing is left.
 
 A receipt is complete when no store that the service writes holds what was deleted: rows, the
-database's files, objects, index snapshots, the memory of index processes, and what lives for a
-limited time in workers and Redis. Backups that were made before hold it until they are removed;
-the receipt names them.
+database's files, objects, index snapshots, the memory of index processes, a vector engine, and
+what lives for a limited time in workers and Redis. Backups that were made before hold it until
+they are removed; the receipt names them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pipeline.database.schema import (
     receipt_subjects,
     receipts,
     snapshots,
+    vector_spaces,
 )
 from pipeline.deletions.journal import DAY_S
 from pipeline.deletions.record import SHOWN, DeletionKind, SubjectKind
@@ -56,6 +57,7 @@ class Place(StrEnum):
     OBJECTS = "media_objects"
     SNAPSHOTS = "index_snapshots"
     INDEXES = "index_memory"
+    ENGINE = "vector_engine"
     CACHES = "caches"
     JOURNAL = "deletion_journal"
 
@@ -228,6 +230,7 @@ class ReceiptCompletion:
         yield Place.CACHES, cached_until if now >= cached_until else None
         followed = self._all_followed(receipt)
         yield Place.INDEXES, now if followed else None
+        yield Place.ENGINE, None if self._in_engine(receipt) else now
         # A process that follows is not writing an older state any more.
         old = not followed or self._has_snapshot(receipt)
         yield Place.SNAPSHOTS, None if old else now
@@ -248,6 +251,14 @@ class ReceiptCompletion:
             index_positions.c.noted_at >= (receipt.deleted_at or 0.0),
         )
         return set(self.index_processes()) <= set(read_values(self.engine, positions))
+
+    def _in_engine(self, receipt: Receipt) -> bool:
+        """Whether a vector engine may still have it, in its files, too."""
+        mine = vector_spaces.c.tenant_id == receipt.tenant_id
+        if receipt.kind is DeletionKind.GALLERY:
+            mine &= vector_spaces.c.erased < (receipt.number or 0)
+        query = select(vector_spaces.c.generation).where(mine).limit(1)
+        return bool(read_values(self.engine, query))
 
     def _has_snapshot(self, receipt: Receipt) -> bool:
         if receipt.kind is DeletionKind.KEY:

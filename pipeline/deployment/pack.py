@@ -16,8 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.config.settings import Settings
 from pipeline.database.clock import database_time
 from pipeline.database.engine import read_row, read_rows, writing
-from pipeline.database.schema import deployment, tenants, vectors
-from pipeline.errors import ConfigurationError, PackMissing, WrongPack
+from pipeline.database.schema import deployment, pack_upgrade, tenants, vectors
+from pipeline.errors import ConfigurationError, PackMissing, PackUpgradeInCourse, WrongPack
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.sessions import registry
 from pipeline.sessions.base import SHOWN_DIGITS, ModelTask, PackInfo
@@ -47,24 +47,58 @@ class PinnedPack:
         return f"{self.name!r} ({self.digest[:SHOWN_DIGITS]})"
 
 
+@dataclass(frozen=True, slots=True)
+class PackUpgrade:
+    """The upgrade of the pack in course: while it lasts galleries may be made with either pack,
+    and processes that hold both serve both. ``started_at`` is in epoch seconds."""
+
+    former: PinnedPack
+    next: PinnedPack
+    started_at: float
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        return self.former.digest, self.next.digest
+
+    def other(self, recognition_model: str) -> PinnedPack:
+        """The pack that is not the one with this recognition model."""
+        return self.next if self.former.recognition_model == recognition_model else self.former
+
+
+def current_upgrade(engine: Engine) -> PackUpgrade | None:
+    """The upgrade in course, None without one. Raises ``DatabaseUnavailable``."""
+    row = read_row(engine, select(pack_upgrade))
+    if row is None:
+        return None
+    at = row.started_at
+    return PackUpgrade(
+        PinnedPack(row.former_pack, row.former_digest, at, _recognition(row.former_models)),
+        PinnedPack(row.pack, row.pack_digest, at, _recognition(row.models)), at,
+    )
+
+
+def _recognition(models: list[dict[str, str]] | None) -> str:
+    found = (each["sha256"] for each in models or () if each["task"] == ModelTask.RECOGNITION)
+    return next(found, "")
+
+
 def pinned_pack(engine: Engine) -> PinnedPack | None:
     """The deployment's pack; None before it is known. Raises ``DatabaseUnavailable``."""
     row = read_row(engine, _PINNED)
     if row is None:
         return None
-    recognition = (
-        each["sha256"] for each in row.models or () if each["task"] == ModelTask.RECOGNITION
-    )
-    return PinnedPack(row.pack, row.pack_digest, row.pinned_at, next(recognition, ""))
+    return PinnedPack(row.pack, row.pack_digest, row.pinned_at, _recognition(row.models))
 
 
 def pin_pack(engine: Engine, info: PackInfo) -> None:
     """Make ``info`` the deployment's pack, whatever it was before. Raises
-    ``DatabaseUnavailable``."""
+    ``PackUpgradeInCourse``, ``DatabaseUnavailable``."""
     now = database_time(engine)
+    if current_upgrade(engine) is not None:
+        raise PackUpgradeInCourse
     with writing(engine, durable=True) as connection:
         connection.execute(delete(deployment))
-        connection.execute(insert(deployment), _row(info, now))
+        connection.execute(insert(deployment), pack_row(info, now))
 
 
 def choose_pack(settings: Settings, engine: Engine, *, alone: bool = False) -> PackInfo:
@@ -79,7 +113,8 @@ def choose_pack(settings: Settings, engine: Engine, *, alone: bool = False) -> P
     pinned = pinned_pack(engine)
     if settings.pack != registry.AUTO:
         info = registry.choose(settings)
-        require_pinned(info, pinned)
+        if not _is_of_upgrade(engine, info):
+            require_pinned(info, pinned)
         return info
     if pinned is not None:
         return find_pack(settings, pinned)
@@ -110,10 +145,17 @@ def confirm_pack(info: PackInfo, engine: Engine) -> None:
         try:
             now = database_time(engine)
             with writing(engine, durable=True) as connection:
-                connection.execute(insert(deployment), _row(info, now))
+                connection.execute(insert(deployment), pack_row(info, now))
         except IntegrityError:
             pinned = pinned_pack(engine)  # another process was quicker
-    require_pinned(info, pinned)
+    if not _is_of_upgrade(engine, info):
+        require_pinned(info, pinned)
+
+
+def _is_of_upgrade(engine: Engine, info: PackInfo) -> bool:
+    """Whether ``info`` is one of the two packs of an upgrade."""
+    upgrade = current_upgrade(engine)
+    return upgrade is not None and info.digest in upgrade.digests
 
 
 def require_pinned(info: PackInfo, pinned: PinnedPack | None) -> None:
@@ -132,14 +174,18 @@ def foreign_galleries(engine: Engine, info: PackInfo) -> dict[str, str]:
     tenant. Raises ``DatabaseUnavailable``."""
     rows = read_rows(engine, select(tenants.c.id, tenants.c.name))
     models = {row.name: ChangeLog(engine).vector_model(row.id) for row in rows}
+    upgrade = current_upgrade(engine)
+    known = {info.recognition_model} if upgrade is None else {
+        upgrade.former.recognition_model, upgrade.next.recognition_model
+    }
     return {
-        name: model.pack
-        for name, model in models.items()
-        if model is not None and model.sha256 != info.recognition_model
+        name: model.pack for name, model in models.items()
+        if model is not None and model.sha256 not in known
     }
 
 
-def _row(info: PackInfo, now: float) -> dict[str, object]:
+def pack_row(info: PackInfo, now: float) -> dict[str, object]:
+    """The row of ``deployment`` that names a pack."""
     models = [
         {"task": file.task.value, "file": file.name, "sha256": file.sha256} for file in info.files
     ]

@@ -6,7 +6,7 @@ import logging
 
 from sqlalchemy import Engine
 
-from pipeline.deployment.pack import confirm_pack
+from pipeline.deployment.pack import PackUpgrade, confirm_pack, current_upgrade, pinned_pack
 from pipeline.errors import WrongPack
 from pipeline.sessions.base import PackInfo
 
@@ -14,19 +14,40 @@ logger = logging.getLogger(__name__)
 
 
 class PackGuard:
-    """Looks at the database now and then. While ``trouble`` is set, this process has another pack
-    than the deployment, and must leave all jobs to others."""
+    """Looks at the database now and then. While ``trouble`` is set, this process has not the
+    deployment's pack, and must leave all jobs to others.
+
+    ``held`` are the packs that this process has loaded, by digest; ``upgrade`` is the upgrade in
+    course, and ``pinned`` the digest of the deployment's pack, as the last look found them.
+    """
 
     def __init__(self, engine: Engine, info: PackInfo) -> None:
         self.trouble: str | None = None
         self.info = info
+        self.held = {info.digest: info}
+        self.upgrade: PackUpgrade | None = None
+        self.pinned = info.digest
         self._engine = engine
+
+    @property
+    def packs(self) -> list[PackInfo]:
+        """The loaded packs, the deployment's first."""
+        return sorted(self.held.values(), key=lambda info: info.digest != self.pinned)
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one pack is all that this process ever needed."""
+        return self.upgrade is None and len(self.held) == 1
 
     def look(self) -> str | None:
         """Compare the packs; the trouble found. Raises ``DatabaseUnavailable``."""
         found = None
         try:
-            confirm_pack(self.info, self._engine)
+            pinned = pinned_pack(self._engine)
+            self.upgrade = current_upgrade(self._engine)
+            held = self.info if pinned is None else self.held.get(pinned.digest, self.info)
+            confirm_pack(held, self._engine)
+            self.pinned = held.digest if pinned is None else pinned.digest
         except WrongPack as error:
             found = error.message
         if found and not self.trouble:

@@ -56,7 +56,8 @@ class RunningProcess:
     """A process as its last heartbeat tells. Times are epoch seconds of the database's clock.
 
     ``stages`` are those that it serves, one process of a worker each with a row of its own;
-    ``pack`` and ``pack_digest`` are None without models; ``clock_offset`` are the seconds by which
+    ``pack`` and ``pack_digest`` are None without models, and so are ``packs``, the digests of all
+    that it has loaded; ``clock_offset`` are the seconds by which
     its clock is ahead of the database's; ``trouble`` says what keeps it from its work;
     ``silent_s`` are the seconds since its last heartbeat.
     """
@@ -74,6 +75,7 @@ class RunningProcess:
     started_at: float
     seen_at: float
     silent_s: float
+    packs: list[str] | None = None
 
     @property
     def alive(self) -> bool:
@@ -119,6 +121,7 @@ _BEAT = (
     update(processes).where(processes.c.id == bindparam("process"))
     .values(
         seen_at=bindparam("now"), clock_offset=bindparam("ahead"), trouble=bindparam("why"),
+        pack=bindparam("pack_name"), pack_digest=bindparam("digest"), packs=bindparam("loaded"),
     )
 )
 
@@ -128,13 +131,14 @@ class Heartbeat:
 
     Make it in the process itself, after a fork. Each function of ``looks`` gives a sentence about
     what keeps the process from its work, None when nothing does; the first one is its
-    ``trouble``. A heartbeat that fails is logged and changes nothing else.
+    ``trouble``. ``packs`` gives the packs that it has loaded, the deployment's first. A heartbeat
+    that fails is logged and changes nothing else.
     """
 
     def __init__(
         self, engine: Engine, role: Role, stages: Iterable[str] = (),
-        pack: PackInfo | None = None, looks: Sequence[Callable[[], str | None]] = (),
-        every_s: float = BEAT_EVERY_S,
+        packs: Callable[[], Sequence[PackInfo]] = tuple,
+        looks: Sequence[Callable[[], str | None]] = (), every_s: float = BEAT_EVERY_S,
     ) -> None:
         self.trouble: str | None = None
         self._looks = looks
@@ -146,8 +150,8 @@ class Heartbeat:
             "id": secrets.token_hex(16), "role": role.value,
             "stages": sorted(map(str, stages)), "host": socket.gethostname()[:128],
             "pid": os.getpid(), "version": program_version()[:64],
-            "pack": pack and pack.name, "pack_digest": pack and pack.digest,
         }
+        self._packs = packs
         self._lock = threading.Lock()
         self._ticker = Ticker("heartbeat", every_s, self.beat, at_once=True)
 
@@ -171,13 +175,19 @@ class Heartbeat:
         self._written = True
 
     def _write(self, connection: Connection, now: float) -> None:
-        values = {"now": now, "ahead": self.clock_offset, "why": self.trouble}
+        packs = self._packs()
+        name, digest = (packs[0].name, packs[0].digest) if packs else (None, None)
+        loaded = [each.digest for each in packs] or None
+        values = {
+            "now": now, "ahead": self.clock_offset, "why": self.trouble, "pack_name": name,
+            "digest": digest, "loaded": loaded,
+        }
         if connection.execute(_BEAT, {"process": self._row["id"], **values}).rowcount:
             return
         # The first one, or upkeep has forgotten a process that slept for a day.
         connection.execute(insert(processes), {
             **self._row, "seen_at": now, "started_at": now, "clock_offset": self.clock_offset,
-            "trouble": self.trouble,
+            "trouble": self.trouble, "pack": name, "pack_digest": digest, "packs": loaded,
         })
 
     def close(self) -> None:

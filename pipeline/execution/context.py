@@ -129,6 +129,8 @@ class Resources:
     results: AnalysisCache | None = None
     own: Mapping[type, object] = field(default_factory=dict)
     own_calibrations: Mapping[int, Calibration] = field(default_factory=dict)
+    may_switch: bool = False
+    """Whether a gallery may come to be served by another pack meanwhile."""
 
     def calibration_of(self, tenant_id: int) -> Calibration | None:
         """The table that makes a tenant's scores, None without any."""

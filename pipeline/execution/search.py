@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -25,8 +26,12 @@ from pipeline.gallery.collections import CollectionStore
 from pipeline.gallery.faces import faces_by_label
 from pipeline.gallery.records import LabelledFace
 from pipeline.index.base import Hit
+from pipeline.index.chosen_views import ChosenViews
+from pipeline.index.engine_views import EngineOptions, EngineViews
 from pipeline.index.local_views import LocalViews
+from pipeline.index.open_vector_engine import open_vector_engine
 from pipeline.index.options import ViewOptions
+from pipeline.index.vector_spaces import SpaceStore
 from pipeline.index.views import Views
 from pipeline.jobs.model import Job
 from pipeline.operations import MAX_HITS, Plan, SearchParams
@@ -38,11 +43,12 @@ SPARE_HITS = 8
 
 @dataclass(frozen=True, slots=True)
 class SearchResources:
-    """Only an index process has them."""
+    """Only an index process has them. Of the views, ``local`` are those in its memory, and
+    ``outside`` those in a vector engine, None without one."""
 
     views: Views
     local: LocalViews
-    """Those of the views that are in this process's memory."""
+    outside: EngineViews | None
     gallery: ChangeLog
     collections: CollectionStore
 
@@ -58,7 +64,19 @@ def open_search(settings: Settings, engine: Engine, resources: Resources) -> Ite
     local = LocalViews(
         gallery, resources.media, ViewOptions.from_settings(settings), database_clock(engine)
     )
-    return [SearchResources(local, local, gallery, CollectionStore(engine, resources.media))]
+    outside = _open_outside(settings, engine, gallery)
+    views = local if outside is None else ChosenViews(local, outside)
+    collections = CollectionStore(engine, resources.media)
+    return [SearchResources(views, local, outside, gallery, collections)]
+
+
+def _open_outside(settings: Settings, engine: Engine, gallery: ChangeLog) -> EngineViews | None:
+    opened = open_vector_engine(settings)
+    if opened is None:
+        return None
+    follower = secrets.token_hex(16)
+    options = EngineOptions.from_settings(settings)
+    return EngineViews(gallery, opened, SpaceStore(engine), follower, options)
 
 
 def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources) -> JobContext:
@@ -74,9 +92,15 @@ def search_index(plan: Plan, job: Job, context: JobContext, resources: Resources
     if asked.collections is not None:
         found = own.collections.resolve(job.tenant_id, asked.collections)
         inside = [collection.id for collection in found]
-    hits = own.views.search(
-        job.tenant_id, context.embeddings[0][0], _count(asked) + SPARE_HITS, inside, asked.number
-    )
+    try:
+        hits = own.views.search(
+            job.tenant_id, context.embeddings[0][0], _count(asked) + SPARE_HITS, inside,
+            asked.number,
+        )
+    finally:
+        if resources.may_switch:
+            # The gallery that was searched may be that of the other pack by now.
+            _check_model(job, context, resources, own.gallery)
     return context.add(SearchHits(hits))
 
 

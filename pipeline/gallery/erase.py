@@ -26,6 +26,7 @@ from pipeline.database.schema import (
     faces,
     findings,
     images,
+    other_vectors,
     used_clips,
     vectors,
 )
@@ -45,7 +46,7 @@ from pipeline.storage_keys import object_owner
 # and on the time of a statement.
 BLOCK = 2000
 
-GONE_WITH_FACES = (used_clips, challenges, findings)
+GONE_WITH_FACES = (used_clips, challenges, findings, other_vectors)
 """Tables whose rows the database deletes with their face."""
 
 ERASED = dict.fromkeys(

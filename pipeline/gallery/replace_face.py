@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, exists, select, update
 
-from pipeline.database.schema import faces, images, vectors
+from pipeline.database.schema import faces, images, other_vectors, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import FaceNotFound
 from pipeline.gallery.collections import log_face_changes
@@ -53,7 +53,8 @@ def replace_face(
         discard(connection, tenant_id, old.face_key, now)
         _update_face(connection, face_id, **face_columns(face))
         log_face_changes(writer, [face_id])
-        connection.execute(delete(vectors).where(vectors.c.face_id == face_id))
+        for table in (vectors, other_vectors):
+            connection.execute(delete(table).where(table.c.face_id == face_id))
         row = vector_row(writer, face_id, face.embedding, model, now)
         writer.log_changes([connection.execute(INSERT_VECTOR, row).scalar_one()])
     return faces_by_id(connection, [face_id])[0]

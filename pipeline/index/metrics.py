@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from pipeline.index.engine_views import EngineViews
 from pipeline.index.local_views import LocalViews
 from pipeline.metrics.catalogue import (
+    ENGINE_FACES,
+    ENGINE_GALLERIES,
+    ENGINE_LAG,
+    ENGINE_REACHED,
     INDEX_BYTES,
     INDEX_FACES,
     INDEX_GALLERIES,
@@ -36,3 +41,12 @@ def index_gauges(
     yield SNAPSHOT_DEBT.reading(max((view.snapshot_debt for view in held), default=0.0))
     removed = [view.removed_at for view in held if view.removed_at]
     yield UNPURGED.reading(max(now - min(removed), 0.0) if removed else 0.0)
+
+
+def engine_gauges(views: EngineViews | None) -> Iterator[GaugeReading]:
+    """The galleries that this process feeds to a vector engine, as the last round left them."""
+    held = [] if views is None else views.held
+    yield ENGINE_REACHED.reading(int(views is None or views.reached))
+    yield ENGINE_GALLERIES.reading(len(held))
+    yield ENGINE_FACES.reading(sum(row.faces for row in held))
+    yield ENGINE_LAG.reading(0 if views is None else views.lag)

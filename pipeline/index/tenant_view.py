@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
 import numpy as np
 
-from pipeline.errors import BadVector, IndexBehind
+from pipeline.errors import IndexBehind
 from pipeline.index.base import ChangeSource, Hit, Labels, Vectors
 from pipeline.index.canary import RecallCanary
 from pipeline.index.flat import FlatIndex
@@ -26,7 +26,7 @@ from pipeline.index.snapshots import (
     load_newest,
     write_snapshot,
 )
-from pipeline.index.vector_rows import VectorRows, check_vectors
+from pipeline.index.vector_rows import VectorRows, valid_entries
 from pipeline.index.verify import IndexDifference, compare_with_gallery
 from pipeline.media.base import MediaStore
 from pipeline.types import IndexEntry, SnapshotRecord, VectorModel
@@ -247,7 +247,7 @@ class TenantView:
     def _valid(self, entries: Sequence[IndexEntry], model: VectorModel | None) -> list[IndexEntry]:
         """The entries with a valid vector. The gallery rejects invalid ones, too; one that is
         stored nevertheless must not prevent searches for all others."""
-        valid = list(_valid_entries(entries, model.dimension if model else 0))
+        valid = valid_entries(entries, model.dimension if model else 0)
         if len(valid) < len(entries):
             LOG.error(
                 "The gallery holds invalid vectors, which are left out of the index.",
@@ -348,17 +348,3 @@ class TenantView:
             wanted = self._options.engine_choice.engine_for(len(index), index.engine)
             if wanted != index.engine:
                 self._index = self._options.engine_choice.build(index.rows, index.engine)
-
-
-def _valid_entries(entries: Sequence[IndexEntry], dimension: int) -> Iterator[IndexEntry]:
-    try:
-        check_vectors([entry.vector for entry in entries], dimension)
-    except BadVector:
-        for entry in entries:
-            try:
-                check_vectors([entry.vector], dimension)
-            except BadVector:
-                continue
-            yield entry
-    else:
-        yield from entries

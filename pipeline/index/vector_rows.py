@@ -352,6 +352,23 @@ def check_vectors(vectors: Sequence[NDArray[np.float32]], dimension: int) -> Non
         raise BadVector
 
 
+def valid_entries(entries: Sequence[IndexEntry], dimension: int) -> list[IndexEntry]:
+    """The entries whose vectors ``check_vectors`` accepts."""
+    try:
+        check_vectors([entry.vector for entry in entries], dimension)
+    except BadVector:
+        return [entry for entry in entries if _is_valid(entry, dimension)]
+    return list(entries)
+
+
+def _is_valid(entry: IndexEntry, dimension: int) -> bool:
+    try:
+        check_vectors([entry.vector], dimension)
+    except BadVector:
+        return False
+    return True
+
+
 def grow_array(array: NDArray[Scalar], length: int, fill: int = 0) -> NDArray[Scalar]:
     """A copy of ``array`` whose last axis is extended to ``length`` with ``fill``."""
     longer = np.full((*array.shape[:-1], length), fill, array.dtype)

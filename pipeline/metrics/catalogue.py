@@ -176,6 +176,20 @@ CANARY_SEARCHES = MetricCounter(
     "Searches that were repeated exactly, by whether they had `found` the nearest face or "
     "`missed` it.", ("result",), {"result": ("found", "missed")},
 )
+ENGINE_REACHED = MetricGauge(
+    "faceline_vector_engine_reached",
+    "Whether the vector engine has answered the last round: 1 or 0; 1 without an engine.",
+)
+ENGINE_GALLERIES = MetricGauge(
+    "faceline_vector_engine_galleries", "Galleries that this process feeds to the vector engine."
+)
+ENGINE_FACES = MetricGauge(
+    "faceline_vector_engine_faces", "Faces of these galleries in the vector engine."
+)
+ENGINE_LAG = MetricGauge(
+    "faceline_vector_engine_lag_changes",
+    "Changes of these galleries that the last round had to apply.",
+)
 SNAPSHOT_AGE = MetricGauge(
     "faceline_index_snapshot_age_seconds",
     "Seconds since the newest snapshot was written, of the gallery where that is longest ago; "

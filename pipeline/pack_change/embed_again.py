@@ -41,10 +41,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredFace:
-    """An enrolled face with its picture and its vector. ``picture`` is the SHA-256 of the
-    picture's bytes."""
+    """An enrolled face with its picture, its vector and the vector's label. ``picture`` is the
+    SHA-256 of the picture's bytes."""
 
     id: int
+    label: int
     person_id: str
     name: str
     box: Box
@@ -100,6 +101,7 @@ def read_faces(
     columns = (
         faces.c.id, faces.c.person_id, faces.c.name, faces.c.box, faces.c.face_key,
         images.c.sha256, images.c.media_key, vectors.c.dimension, vectors.c.vector,
+        vectors.c.label,
     )
     query = (
         select(*columns).join(images, images.c.id == faces.c.image_ref)
@@ -113,8 +115,8 @@ def read_faces(
 
 def _stored(row: Row[*tuple[Any, ...]], vector: Embedding) -> StoredFace:
     return StoredFace(
-        row.id, row.person_id, row.name, Box(*row.box), row.sha256, row.media_key, row.face_key,
-        vector,
+        row.id, row.label, row.person_id, row.name, Box(*row.box), row.sha256, row.media_key,
+        row.face_key, vector,
     )
 
 

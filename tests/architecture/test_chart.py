@@ -19,7 +19,7 @@ from tests.kubernetes_schemas import kubeconform
 SECRETS = {
     "FACELINE_DATABASE_URL", "FACELINE_BROKER_URL", "FACELINE_REDIS_URL", "FACELINE_MASTER_KEY",
     "FACELINE_MASTER_KEYS_OLD", "FACELINE_MEDIA_ACCESS_KEY", "FACELINE_MEDIA_SECRET_KEY",
-    "FACELINE_MEDIA_SESSION_TOKEN",
+    "FACELINE_MEDIA_SESSION_TOKEN", "FACELINE_OIDC_CLIENT_SECRET",
 }
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 
@@ -153,6 +153,7 @@ def test_pods_get_settings_that_exist_and_secrets_by_reference(release: Release)
         for name in set(found) & SECRETS:
             assert found[name]["valueFrom"]["secretKeyRef"]["key"] == name
         assert not [name for name in set(found) - SECRETS if "valueFrom" in found[name]]
+        assert ("FACELINE_OIDC_CLIENT_SECRET" in found) == (pods.component == "shim")
         assert "FACELINE_DATABASE_URL" in found
         assert ("FACELINE_BROKER_URL" in found) == (pods.component != "webhooks")
 

@@ -21,9 +21,16 @@ from pipeline.encryption.vault import Vault
 from pipeline.errors import BackupUnusable, ConfigurationError, SignatureInvalid
 from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.galleries import GalleryStore
+from pipeline.gallery.other_vectors import (
+    OtherVector,
+    fill_state,
+    switch_gallery,
+    write_other_vectors,
+)
 from pipeline.gallery.trash import Trash
 from pipeline.media.base import MediaStore, WrappingStore
 from pipeline.media.directory import DirectoryStore
+from pipeline.types import VectorModel
 from tests.backup_harness import (
     Deployed,
     contents,
@@ -34,7 +41,7 @@ from tests.backup_harness import (
     objects,
 )
 from tests.databases import ONE_ENGINE
-from tests.gallery_factory import TenantGallery
+from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Queue
 
 
@@ -114,6 +121,28 @@ def test_whoever_was_deleted_since_does_not_come_back(
     assert [each.kind.value for each in report.deleted_again].count("picture") == 2
     assert set(objects(there.media)) == found.named()
     assert len(found.named()) == 2
+
+
+def test_an_upgrade_of_the_pack_goes_on_in_a_copy(
+    here: Deployed, there: Deployed, gallery: TenantGallery
+) -> None:
+    model = VectorModel("new", "b" * 64, 6)
+    anna, bert = gallery.add("anna"), gallery.add("bert")
+    write_other_vectors(gallery.engine, gallery.tenant, model, [
+        OtherVector(face.id, gallery.label(face), vector_of(face.id, 6)) for face in (anna, bert)
+    ])
+    here.backup()
+    gallery.faces.delete(gallery.tenant, bert.id)
+    here.journal.write_pending()
+
+    there.restore()
+
+    state = fill_state(there.engine, gallery.tenant, model.sha256)
+    assert (state.faces, state.filled) == (1, 1)
+    switch_gallery(there.engine, gallery.tenant, model.sha256)
+    vector, made_by = as_found(there, gallery).faces.vector(gallery.tenant, anna.id)
+    assert made_by == model
+    assert vector.tobytes() == vector_of(anna.id, 6).tobytes()
 
 
 @ONE_ENGINE

@@ -16,7 +16,7 @@ from pipeline import storage_keys
 from pipeline.accounts.deletion import delete_tenant
 from pipeline.accounts.tenants import TenantStore, readable_tenant_ids, tenant_ids
 from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
-from pipeline.database.schema import data_keys, images, jobs, vectors
+from pipeline.database.schema import data_keys, images, jobs, other_vectors, vectors
 from pipeline.encrypt_existing import EncryptedCounts, EncryptExisting
 from pipeline.encryption.data_key import DataKey
 from pipeline.encryption.data_keys import (
@@ -33,6 +33,7 @@ from pipeline.errors import DecryptionFailed, MediaCorrupt, TenantNotFound
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.enrolment import enrol
 from pipeline.gallery.faces import FaceStore
+from pipeline.gallery.other_vectors import OtherVector, switch_gallery, write_other_vectors
 from pipeline.gallery.records import EnrolmentRequest, NewFace, NewImage
 from pipeline.index.engine_choice import EngineChoice
 from pipeline.index.options import ViewOptions
@@ -41,7 +42,7 @@ from pipeline.index.tenant_view import TenantView
 from pipeline.jobs.store import JobStore
 from pipeline.media.directory import DirectoryStore
 from pipeline.media.encrypted import EncryptedStore
-from pipeline.types import Box, Embedding
+from pipeline.types import Box, Embedding, VectorModel
 from tests.gallery_factory import MODEL, vector_of
 from tests.job_factory import LEASE_S, Clock, new_job
 
@@ -114,7 +115,7 @@ class Harness:
         """Everything in the tenant's rows that could tell a picture, as text."""
         found = []
         with reading(self.engine) as connection:
-            for table in (images, vectors, jobs):
+            for table in (images, vectors, other_vectors, jobs):
                 query = select(*table.c).where(table.c.tenant_id == tenant)
                 found += [str(tuple(row)) for row in connection.execute(query)]
         return "\n".join(found)
@@ -200,7 +201,8 @@ def test_an_object_opens_in_its_own_place_only(harness: Harness, tenant: int) ->
         shutil.copy(path, harness.folder / moved)
         with pytest.raises(MediaCorrupt):
             harness.media.get(moved)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    sealed = path.read_bytes()
+    path.write_bytes(sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(MediaCorrupt):
         harness.media.get(key)
 
@@ -338,6 +340,34 @@ def test_a_tenant_is_encrypted_while_it_works(harness: Harness) -> None:
     assert found is not None
     assert found.result is not None
     assert found.result["embedding"] == [0.123456789, 0.5]
+
+
+def test_the_vectors_of_another_pack_are_encrypted_too(harness: Harness) -> None:
+    tenant = harness.tenants.create("plain").id
+    face, late = harness.enrol(tenant), harness.enrol(tenant, b"another", "another")
+    model = VectorModel("new", "b" * 64, 6)
+    of_face, of_late = vector_of("by the new pack", 6), vector_of("late", 6)
+    with reading(harness.engine) as connection:
+        labels = connection.execute(select(vectors.c.face_id, vectors.c.label)).all()
+    label = {row.face_id: row.label for row in labels}
+    write_other_vectors(
+        harness.engine, tenant, model, [OtherVector(face, label[face], of_face)]
+    )
+    begin_encrypting(harness.engine, harness.vault, tenant, 1.0)
+    harness.reopen()
+    write_other_vectors(
+        harness.engine, tenant, model, [OtherVector(late, label[late], of_late)],
+        harness.key(tenant),
+    )
+
+    assert convert(harness, tenant).vectors == 3
+    assert convert(harness, tenant).nothing
+
+    assert leaks(harness, tenant, of_face) == leaks(harness, tenant, of_late) == []
+    switch_gallery(harness.engine, tenant, model.sha256)
+    assert leaks(harness, tenant, of_face) == leaks(harness, tenant, vector_of("somebody")) == []
+    assert np.array_equal(harness.faces.vector(tenant, face)[0], of_face)
+    assert np.array_equal(harness.faces.vector(tenant, late)[0], of_late)
 
 
 def test_an_interrupted_conversion_goes_on(

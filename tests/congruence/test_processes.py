@@ -24,7 +24,8 @@ from tests.waiting import eventually
 
 
 def test_a_process_is_seen_until_it_ends(engine: Engine, edge_pack: Pack) -> None:
-    heartbeat = Heartbeat(engine, Role.WORKER, [Stage.DETECT, Stage.EMBED], edge_pack.info)
+    packs = [edge_pack.info]
+    heartbeat = Heartbeat(engine, Role.WORKER, [Stage.DETECT, Stage.EMBED], lambda: packs)
     heartbeat.start()
     eventually(lambda: ProcessTable(engine).alive() != [])
     (found,) = ProcessTable(engine).serving(Stage.EMBED)

@@ -42,6 +42,7 @@ from tests.backup_harness import MASTER_KEY, Deployed, deployed
 from tests.databases import ONE_ENGINE
 from tests.gallery_factory import TenantGallery, vector_of
 from tests.job_factory import Clock
+from tests.vector_engines import SmallIndex, engine_tables
 
 CACHES_S = 600.0
 
@@ -205,6 +206,44 @@ def test_it_waits_while_a_snapshot_holds_the_vector(
     receipt = receipts.round()
     assert receipt.waits_for == []
     assert receipt.stores[Place.SNAPSHOTS] == receipts.clock()
+
+
+def test_it_waits_for_the_files_of_a_vector_engine(
+    receipts: Receipts, gallery: TenantGallery, vector_engine_url: str
+) -> None:
+    """One face: until the engine's files no longer hold its vector."""
+    index = SmallIndex.open(gallery, vector_engine_url)
+    anna = gallery.add("anna")
+    gallery.add("bella")
+    index.serve()
+    gallery.faces.delete(gallery.tenant, anna.id)
+    receipts.clock.forward(CACHES_S)
+    assert receipts.round().waits_for == [Place.ENGINE]
+    index.follow(2)
+    receipt = receipts.round()
+    assert receipt.waits_for == []
+    assert receipt.stores[Place.ENGINE] == receipts.clock()
+    index.close()
+
+
+def test_it_waits_until_the_vector_engine_has_nothing_of_an_application(
+    receipts: Receipts, gallery: TenantGallery, vector_engine_url: str
+) -> None:
+    index = SmallIndex.open(gallery, vector_engine_url)
+    gallery.add("anna")
+    index.serve()
+    deletion = delete_tenant(
+        gallery.engine, receipts.here.media, gallery.tenant, receipts.clock, receipts.here.journal
+    )
+    receipts.clock.forward(CACHES_S)
+    receipts.round()
+    assert Place.ENGINE in receipts.read.get(deletion).waits_for
+    index.tenants.clear()
+    index.follow(2)
+    receipts.round()
+    assert Place.ENGINE not in receipts.read.get(deletion).waits_for
+    assert engine_tables(vector_engine_url) == []
+    index.close()
 
 
 def test_it_waits_for_the_journal(receipts: Receipts, gallery: TenantGallery) -> None:

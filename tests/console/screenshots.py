@@ -20,13 +20,16 @@ from sqlalchemy import update
 
 from api_shim.admin.sessions import SESSION_COOKIE, sign_token
 from api_shim.console.page import THEME_COOKIE
+from pipeline.batches.model import ItemState
 from pipeline.database.engine import writing
 from pipeline.database.schema import faces
 from pipeline.encryption.vault import open_vault
 from pipeline.operators.model import OperatorRole
 from pipeline.operators.sessions import SessionStore
 from pipeline.operators.store import OperatorStore
+from pipeline.stages.thumbnail import thumbnail
 from pipeline.storage_keys import face_media, plain_name
+from tests.console.test_batches import keep_picture, make_batch
 from tests.gallery_factory import MODEL
 from tests.programs import find_chromium
 from tests.stack import Stack
@@ -46,11 +49,14 @@ SHOWN: dict[str, tuple[str, str, ViewportSize]] = {
     "overview": ("/console", "light", WIDE),
     "jobs": ("/console/jobs", "dark", WIDE),
     "gallery": ("/console/gallery?application=stack", "light", WIDE),
-    "batches": ("/console/batches/new", "dark", WIDE),
+    "batches": ("/console/batches/{batch}#items", "dark", WIDE),
     "system": ("/console/system/settings", "light", WIDE),
     "operators": ("/console/operators", "light", WIDE),
 }
-"""Pages by the names of their pictures: path, theme, size."""
+"""Pages by the names of their pictures: path, in which ``{batch}`` is one that was made, theme,
+size."""
+
+REFUSED = ("many_faces", "bad_quality", "no_face")
 
 
 def draw_face(number: int) -> bytes:
@@ -62,6 +68,36 @@ def draw_face(number: int) -> bytes:
         cv2.circle(picture, (x, 52), 5, (60, 50, 40), -1, cv2.LINE_AA)
     cv2.ellipse(picture, (56, 66), (16, 10 + number % 5), 0, 20, 160, (60, 50, 40), 3, cv2.LINE_AA)
     return cv2.imencode(".jpg", picture)[1].tobytes()
+
+
+def draw_refused(reason: str) -> bytes:
+    """A small JPEG of what is refused so."""
+    one, other = (
+        cv2.imdecode(np.frombuffer(draw_face(number), np.uint8), cv2.IMREAD_COLOR)
+        for number in (3, 14)
+    )
+    assert one is not None
+    assert other is not None
+    paper = np.full((160, 120, 3), 250, np.uint8)
+    for top in range(20, 140, 12):
+        cv2.line(paper, (14, top), (104 - top % 5 * 9, top), (90, 90, 90), 3)
+    pictures = {
+        "many_faces": np.hstack([one, other]), "bad_quality": cv2.blur(other, (23, 23)),
+        "no_face": paper,
+    }
+    return thumbnail(np.asarray(pictures[reason], np.uint8))
+
+
+def make_refused(stack: Stack) -> str:
+    """A batch that refused a few items."""
+    items = [("ada.jpg", ItemState.ENROLLED, "")] * 17 + [
+        (f"staff/{number}.jpg", ItemState.REJECTED, reason)
+        for number, reason in enumerate(REFUSED, 18)
+    ]
+    batch = make_batch(stack, items)
+    for number, reason in enumerate(REFUSED, 18):
+        keep_picture(stack, batch, number, draw_refused(reason))
+    return batch.id
 
 
 def fill(stack: Stack) -> None:
@@ -86,6 +122,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, Stack(Path(folder)) as stack:
         fill(stack)
+        batch = make_refused(stack)
         stack.start_shim()
         operator = OperatorStore(stack.cluster.engine).create(
             "ada", OperatorRole.ADMINISTRATOR, sees_faces=True
@@ -103,7 +140,7 @@ def main() -> None:
                     {"name": THEME_COOKIE, "value": theme, "url": stack.url},
                 ])
                 page = context.new_page()
-                page.goto(path)
+                page.goto(path.format(batch=batch))
                 page.wait_for_timeout(SETTLE_MS)
                 target = FOLDER / f"{name}.png"
                 target.write_bytes(shrink(page.screenshot()))

@@ -17,9 +17,12 @@ from api_shim.documentation.library import all_pages, pictures
 from api_shim.documentation.rendering import render_page
 from pipeline.calibration.advice import advise
 from pipeline.calibration.table import load_table, save_table
+from pipeline.config.settings import Settings
 from pipeline.deployment.pack import agree_on_pack
+from pipeline.deployment.pack_upgrade import begin_upgrade, end_upgrade
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
+from pipeline.sessions import registry
 from pipeline.types import VectorModel
 from tests.console.conftest import (
     SHAPES,
@@ -251,6 +254,24 @@ def test_packs_in_a_browser(browser: Browser, pack_stack: Stack, shape: Shape) -
         page.locator("#pack-buffalo_s button").click()
         page.locator("#pack-buffalo_s .badge.bad").wait_for()
         check_page(page)
+
+
+def test_an_upgrade_in_course_is_shown(pack_stack: Stack, browser: Browser) -> None:
+    console, engine = sign_in(pack_stack), pack_stack.cluster.engine
+    assert console.get("/admin/packs").json()["upgrade"] is None
+    assert 'id="upgrade"' not in console.get("/console/system/packs").text
+    begin_upgrade(engine, registry.choose(Settings(pack="dlib")))
+    try:
+        found = console.get("/admin/packs").json()["upgrade"]
+        assert (found["former"], found["next"]) == ("edge", "dlib")
+        (mine,) = (each for each in found["galleries"] if each["faces"])
+        assert (mine["served_by"], mine["faces"], mine["pending"]) == ("edge", 3, 3)
+        with visiting(browser, pack_stack) as visit:
+            page = visit("/console/system/packs", SHAPES[0])
+            page.locator("#upgrade progress").wait_for()
+            check_page(page)
+    finally:
+        end_upgrade(engine)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.gallery.change_log import ChangeLog
 from pipeline.gallery.faces import FaceStore
+from pipeline.index.vector_spaces import SpaceStore
 from pipeline.jobs.model import JobState
 from pipeline.media.directory import DirectoryStore
 from pipeline.operations import EnrolParams, SearchParams
@@ -19,6 +20,7 @@ from tests.databases import ONE_DATABASE
 from tests.gallery_factory import TenantGallery
 from tests.job_factory import Clock
 from tests.stack import MakeCluster
+from tests.vector_engines import engine_tables
 from tests.waiting import TIMEOUT_S, eventually
 
 
@@ -137,3 +139,30 @@ def wait_for_snapshot(cluster: Cluster, log: ChangeLog, number: int) -> None:
     while not any(record.number >= number for record in log.snapshots(cluster.tenant)):
         assert time.monotonic() < until, cluster.logs()
         time.sleep(0.05)
+
+
+@ONE_DATABASE
+def test_a_vector_engine_serves_two_index_processes(
+    make_cluster: MakeCluster, photo: bytes, vector_engine_url: str
+) -> None:
+    cluster = make_cluster(
+        index_round_s=0.2, vector_engine_url=vector_engine_url, vector_engine_faces=1
+    )
+    faces, spaces = FaceStore(cluster.engine, cluster.media), SpaceStore(cluster.engine)
+
+    def found() -> list[int]:
+        (job,) = cluster.wait([cluster.submit("search", photo, params=SearchParams())])
+        assert job.result is not None, job.error
+        return [hit["id"] for hit in job.result["hits"]]
+
+    with cluster.upkeep(), cluster.worker(concurrency=1), cluster.index(), cluster.index():
+        enrol = cluster.submit("enrol", photo, params=EnrolParams(faces="largest"))
+        (enrolled,) = cluster.wait([enrol])
+        assert enrolled.result is not None, enrolled.error
+        (face,) = enrolled.result["faces"]
+        eventually(lambda: cluster.tenant in spaces.all_serving(), "the engine serves")
+        assert [found() for _ in range(4)] == [[face["id"]]] * 4
+        faces.delete(cluster.tenant, face["id"])
+        assert [found() for _ in range(4)] == [[]] * 4
+        eventually(lambda: not spaces.rows(), "the empty gallery leaves the engine")
+    assert engine_tables(vector_engine_url) == []

@@ -46,6 +46,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: FACELINE_MASTER_KEYS_OLD
   valueFrom: {secretKeyRef: {name: {{ .secret }}, key: FACELINE_MASTER_KEYS_OLD, optional: true}}
 {{- end }}
+{{- if eq (.component | default "") "shim" }}
+- name: FACELINE_OIDC_CLIENT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: FACELINE_OIDC_CLIENT_SECRET, optional: true}}
+{{- end }}
 {{- range $name, $value := merge (dict) (.settings | default dict) .root.Values.settings }}
 - name: {{ $name }}
   value: {{ $value | toString | quote }}

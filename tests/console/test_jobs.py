@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import cv2
 import numpy as np
@@ -205,7 +206,7 @@ def test_all_waiting_jobs_of_an_application_are_cancelled(
     for without in ({"application": name}, {**listed, "operation": "locate"}):
         assert "waiting job" not in console.get("/console/jobs", params=without).text
     assert "waiting job" not in viewer.get("/console/jobs", params=listed).text
-    asked = {"application": name, "jobs": 4}
+    asked: dict[str, Any] = {"application": name, "jobs": 4}
     assert viewer.post("/admin/jobs/waiting/cancel", json=asked).status_code == 403
     assert console.submit("/console/jobs/waiting/cancel", **asked).status_code == 303
     # As many as the operator was told, the oldest first.
@@ -223,7 +224,7 @@ def test_all_waiting_jobs_of_an_application_are_cancelled(
     (step,) = console.get(f"/admin/jobs/{made[0].id}").json()["timeline"]
     assert (step["event"], step["by"]) == ("cancelled", entry.operator)
     for wrong in ({"jobs": 0}, {"jobs": 10_001}, {"jobs": "all"}, {}):
-        sent = {"application": name, **wrong}
+        sent: dict[str, Any] = {"application": name, **wrong}
         assert console.post("/admin/jobs/waiting/cancel", json=sent).status_code == 400
         assert console.submit("/console/jobs/waiting/cancel", **sent).status_code == 400
     idle_stack.jobs.cancel(mine, batch.id)

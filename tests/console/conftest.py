@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import parse_qs, unquote, urljoin, urlsplit
 
 import pytest
 import requests
@@ -24,12 +25,14 @@ from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
     Page,
+    Request,
     ViewportSize,
     sync_playwright,
 )
 
 from api_shim.admin.sessions import CSRF_HEADER, SESSION_COOKIE, sign_token
 from api_shim.console.page import LANGUAGE_COOKIE, THEME_COOKIE
+from api_shim.console.registry import PAGES
 from pipeline.encryption.vault import open_vault
 from pipeline.operators.model import OperatorRole
 from pipeline.operators.sessions import SessionStore, csrf_token
@@ -105,7 +108,10 @@ SHAPES = [
     Shape("en", "light"), Shape("zh", "dark"), Shape("zh", "light", phone=True),
     Shape("en", "dark", phone=True),
 ]
-"""Each language, theme and width at least twice."""
+"""Each language, theme and width at least twice: how every page is looked at."""
+
+WALKED = [Shape("en", "light"), Shape("zh", "dark", phone=True)]
+"""Each language, theme and width once: how every action is done, which takes longer."""
 
 Visit = Callable[..., Page]
 
@@ -184,6 +190,7 @@ def watch(page: Page, origin: str, complaints: list[str]) -> None:
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
     page.on("request", lambda request: complaints.append(f"{page.url} asks {request.url}")
             if not request.url.startswith((origin, "blob:", "data:")) else None)
+    page.on("request", _note_form)
 
 
 def check_page(page: Page) -> None:
@@ -198,3 +205,42 @@ def check_page(page: Page) -> None:
     assert widest <= 0, f"{page.url} is {widest} pixels wider than the screen"
     assert page.locator("h1").count() == 1
 
+
+
+# What browsers send --------------------------------------------------------------------
+
+_CHOICES = ("action", "do")
+"""The names of buttons whose value says what a form does."""
+
+_SENT: list[str] = []
+"""The actions that browsers of this process have sent."""
+
+
+def action_name(path: str, fields: Mapping[str, str]) -> str:
+    """An action of the console, as ``@pytest.mark.sends`` names it: the path of its page, and the
+    button that was pressed where a form has several."""
+    found = [
+        page.path for page in PAGES
+        if page.post and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", page.path), path)
+    ]
+    # A path without a name in it before one that has.
+    pattern = min(found, key=lambda each: each.count("{"), default=path)
+    chosen = [f" {name}={fields[name]}" for name in _CHOICES if fields.get(name)]
+    return pattern + "".join(chosen)
+
+
+def _note_form(request: Request) -> None:
+    parts = urlsplit(request.url)
+    if request.method == "POST" and parts.path.startswith("/console"):
+        sent = parse_qs((request.post_data_buffer or b"").decode(errors="replace"))
+        fields = {name: values[0] for name, values in sent.items()}
+        _SENT.append(action_name(unquote(parts.path), fields))
+
+
+@pytest.fixture(autouse=True)
+def _sent_as_marked(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test marked with ``sends`` has sent that in a browser."""
+    marked = {name for mark in request.node.iter_markers("sends") for name in mark.args}
+    before = len(_SENT)
+    yield
+    assert marked <= set(_SENT[before:]), marked - set(_SENT[before:])

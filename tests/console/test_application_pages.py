@@ -27,7 +27,14 @@ from pipeline.operations import CALLED_OPERATIONS
 from pipeline.operators.model import OperatorRole
 from pipeline.webhooks.model import DeliveryState
 from pipeline.webhooks.store import WebhookStore
-from tests.console.conftest import ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.console.conftest import (
+    WALKED,
+    ConsoleClient,
+    Shape,
+    Visit,
+    check_page,
+    sign_in,
+)
 from tests.console.test_applications import (
     HOSTILE,
     admin_of,
@@ -383,10 +390,30 @@ def test_only_administrators_change(
 # In a browser ----------------------------------------------------------------------------
 
 
-WALKED = [Shape("en", "light"), Shape("zh", "dark", phone=True)]
-"""Each language, theme and width once: the walk is long."""
-
-
+@pytest.mark.sends(
+    "/console/applications", "/console/applications/{application} action=create",
+    "/console/applications/{application} action=expire",
+    "/console/applications/{application} action=rotate",
+    "/console/applications/{application} action=finish",
+    "/console/applications/{application} action=revoke",
+    "/console/applications/{application} action=import",
+    "/console/applications/{application} action=disable",
+    "/console/applications/{application} action=enable",
+    "/console/applications/{application} action=delete",
+    "/console/applications/{application}/limits action=limit",
+    "/console/applications/{application}/limits action=permit",
+    "/console/applications/{application}/webhooks action=add",
+    "/console/applications/{application}/webhooks action=rotate",
+    "/console/applications/{application}/webhooks action=disable",
+    "/console/applications/{application}/webhooks action=test",
+    "/console/applications/{application}/webhooks action=enable",
+    "/console/applications/{application}/webhooks action=remove",
+    "/console/applications/{application}/webhooks action=resend",
+    "/console/applications/{application}/settings action=preview",
+    "/console/applications/{application}/settings action=save",
+    "/console/applications/{application}/settings action=defaults",
+    "/console/applications/{application}/settings action=wait",
+)
 @ONE_DATABASE
 @pytest.mark.parametrize("shape", WALKED, ids=str)
 def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:

@@ -15,8 +15,7 @@ from api_shim.console.registry import PAGES
 from api_shim.console.texts import LANGUAGES, texts_of
 from pipeline.operators.audit import AuditLog
 from pipeline.operators.model import OperatorRole
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
-from tests.databases import ONE_DATABASE
+from tests.console.conftest import ConsoleClient, sign_in
 from tests.stack import Stack
 
 TEMPLATES = Path("api_shim/console/templates")
@@ -79,12 +78,6 @@ def test_every_text_is_translated(language: str) -> None:
         if text not in catalog
     }
     assert not missing
-
-
-@ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_in_a_browser(visit: Visit, shape: Shape) -> None:
-    check_page(visit("/console/audit", shape))
 
 
 def test_forms_need_their_token(console: ConsoleClient) -> None:

@@ -6,21 +6,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
-from tests.console.conftest import Shape, Visit, check_page
+from tests.console.conftest import WALKED, Shape, Visit, check_page
 from tests.databases import ONE_DATABASE
 from tests.stack import Stack
 from tests.waiting import TIMEOUT_S, eventually
 
 WAIT_MS = 1000 * TIMEOUT_S
 
-WALKED = [Shape("en", "light"), Shape("zh", "dark", phone=True)]
-"""Each language, theme and width once: a walk takes long."""
-
 HOSTILE = "O'Neil <b>\"x\"</b> \U0001f600 \u05d0"
 
 
+@pytest.mark.sends(
+    "/console/gallery/change do=into", "/console/gallery/change do=out_of",
+    "/console/gallery/change do=delete", "/console/gallery/delete",
+    "/console/gallery/faces/{face_id}", "/console/gallery/enrol", "/console/gallery/search",
+    "/console/gallery/collections/change do=create",
+    "/console/gallery/collections/change do=change", "/console/gallery/collections/change do=only",
+    "/console/gallery/collections/change do=empty",
+    "/console/gallery/collections/change do=with_faces",
+)
 @ONE_DATABASE
 @pytest.mark.parametrize("shape", WALKED, ids=str)
 def test_people_come_are_found_and_go(
@@ -48,16 +54,32 @@ def _go(page: Page, part: str) -> None:
     page.locator(f'.tabs a[href*="/console/gallery{part}?"]').last.click()
 
 
-def _make_a_collection(page: Page) -> None:
-    _go(page, "/collections")
+def _create(page: Page, key: str, name: str) -> None:
     new = page.locator("form", has=page.locator('[name="do"][value="create"]'))
-    new.locator('[name="key"]').fill("vip")
-    new.locator('[name="name"]').fill(HOSTILE)
+    new.locator('[name="key"]').fill(key)
+    new.locator('[name="name"]').fill(name)
     new.locator("button").click()
     page.locator(".notice").wait_for()
+
+
+def _card(page: Page, key: str) -> Locator:
+    return page.locator(".card", has=page.locator(f'[name="key"][value="{key}"]'))
+
+
+def _delete(page: Page, key: str, how: str) -> None:
+    """Delete a collection, or what is in it."""
+    _go(page, "/collections")
+    _card(page, key).locator("summary").click()
+    page.once("dialog", lambda asked: asked.accept())
+    _card(page, key).locator(f'[name="do"][value="{how}"]').click()
+    page.locator(".notice").wait_for()
+
+
+def _make_a_collection(page: Page) -> None:
+    _go(page, "/collections")
+    _create(page, "vip", HOSTILE)
     assert page.locator(".card h2", has_text=HOSTILE).count() == 1
-    check_page(page)
-    card = page.locator(".card", has=page.locator('[name="key"][value="vip"]'))
+    card = _card(page, "vip")
     card.locator('[name="score"]').fill("55.5")
     card.locator('[name="do"][value="change"]').click()
     page.locator(".notice").wait_for()
@@ -152,9 +174,10 @@ def _move_and_delete(page: Page) -> None:
     assert page.locator("tbody tr").count() == 2
     check_page(page)
     _go(page, "/collections")
-    card = page.locator(".card", has=page.locator('[name="key"][value="vip"]'))
-    card.locator("summary").click()
-    page.once("dialog", lambda asked: asked.accept())
-    card.locator('[name="do"][value="with_faces"]').click()
-    page.locator(".notice").wait_for()
-    assert card.count() == 0
+    _create(page, "guests", "Guests")
+    _delete(page, "guests", "empty")
+    _delete(page, "guests", "only")
+    assert _card(page, "guests").count() == 0
+    _delete(page, "vip", "with_faces")
+    _go(page, "/collections")
+    assert _card(page, "vip").count() == 0

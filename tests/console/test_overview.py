@@ -13,7 +13,7 @@ from pipeline.errors import JobCrashed
 from pipeline.jobs.model import Job, NewJob
 from pipeline.operations import Stage
 from pipeline.operators.sessions import SessionStore
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.console.conftest import WALKED, ConsoleClient, Shape, Visit, check_page, sign_in
 from tests.console.test_jobs import HOSTILE, fail, submit
 from tests.databases import ONE_DATABASE
 from tests.face2_client import base64_of
@@ -56,8 +56,11 @@ def submit_unserved(stack: Stack, stage: Stage) -> Job:
     return stack.jobs.submit(new)[0]
 
 
+@pytest.mark.sends(
+    "/console/jobs/{job_id}/cancel", "/console/jobs/{job_id}/retry",
+)
 @ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", WALKED, ids=str)
 def test_in_a_browser(stack: Stack, visit: Visit, shape: Shape, test_data: Path) -> None:
     photo = min((test_data / "photos").glob("*.jpg"))
     stack.client().call("locate", {"image": base64_of(photo)})

@@ -23,7 +23,7 @@ from pipeline.operators.passwords import STEP_S
 from pipeline.operators.sessions import SessionStore
 from pipeline.operators.sign_in import SignIn
 from pipeline.operators.store import OperatorStore
-from tests.console.conftest import SHAPES, Shape, Visit, check_page
+from tests.console.conftest import WALKED, Shape, Visit, check_page
 from tests.databases import ONE_DATABASE
 from tests.stack import Stack
 from tests.waiting import TIMEOUT_S
@@ -186,8 +186,15 @@ def test_sessions_elsewhere_end(idle_stack: Stack) -> None:
     assert one.see("/console").status_code == 303
 
 
+@pytest.mark.sends(
+    "/console/operators", "/console/operators/{name}", "/console/operators/{name}/reset",
+    "/console/operators/{name}/sessions/end", "/console/operators/{name}/tokens",
+    "/console/account/password", "/console/account/codes", "/console/account/codes/stop",
+    "/console/account/sessions/end", "/console/sign-in", "/console/sign-in/link",
+    "/console/sign-out", "/console/preferences",
+)
 @ONE_DATABASE
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", WALKED, ids=str)
 def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
     page = visit("/console/operators", shape)
     check_page(page)
@@ -213,6 +220,7 @@ def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
     page.fill("[name=code]", totp.at(now))
     page.click("main form button")
     page.wait_for_selector("form[action$='/codes/stop']")
+    check_page(page)
     page.click("footer form[action$='/sign-out'] button")
     check_page(page)
     page.fill("[name=name]", name)
@@ -223,6 +231,17 @@ def test_in_a_browser(visit: Visit, stack: Stack, shape: Shape) -> None:
     page.fill("[name=code]", totp.at(now + STEP_S))
     page.click("main form button")
     page.wait_for_url("**/console")
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.goto("/console/account")
+    page.click("form[action$='/sessions/end'] button.plain")
+    page.wait_for_selector("[role=status]")
+    page.fill("form[action$='/codes/stop'] [name=present]", PASSWORD)
+    page.click("form[action$='/codes/stop'] button")
+    page.wait_for_selector("a[href$='/account/codes']")
+    page.click("footer [name=theme][value=light]")
+    assert page.get_attribute("html", "data-theme") == "light"
+    page.click("footer [name=language][value=en]")
+    assert page.get_attribute("html", "lang") == "en"
     page = visit(f"/console/operators/{quote(name)}", shape)
     check_page(page)
     page.fill("[name=program]", "nightly")

@@ -30,7 +30,7 @@ from pipeline.metering.usage import UsageStore
 from pipeline.operators.model import OperatorRole
 from tests import clips
 from tests.conftest import missing
-from tests.console.conftest import SHAPES, ConsoleClient, Shape, Visit, check_page, sign_in
+from tests.console.conftest import WALKED, ConsoleClient, Shape, Visit, check_page, sign_in
 from tests.contract_clients import ApidClient
 from tests.databases import ONE_DATABASE
 from tests.face2_client import Json, base64_of
@@ -321,8 +321,13 @@ def test_texts_are_translated(backend: str) -> None:
     assert said <= set(catalog)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_in_a_browser(visit: Visit, shape: Shape, photo: bytes, group: bytes) -> None:
+@pytest.mark.sends(
+    "/console/try", "/console/try/pair", "/console/try/clip",
+)
+@pytest.mark.parametrize("shape", WALKED, ids=str)
+def test_in_a_browser(
+    visit: Visit, shape: Shape, photo: bytes, group: bytes, blink: bytes
+) -> None:
     page = visit("/console/try", shape)
     check_page(page)
     page.select_option("[name=application]", "stack")
@@ -347,9 +352,21 @@ def test_in_a_browser(visit: Visit, shape: Shape, photo: bytes, group: bytes) ->
     assert page.locator("[data-verdict].good").count() == 6
     page.fill("[name=threshold]", "100")
     assert page.locator("[data-verdict].good").count() == 0
+    page.click(".kinds li:nth-child(3) a")
+    for action, verdict in (("1", "good"), ("2", "bad")):
+        page.select_option("[name=action]", action)
+        choose(page, "clip", blink, "video/mp4")
+        page.click("[data-go]")
+        # The frames that decided, cut out of the clip that the browser has.
+        page.wait_for_selector(".frames img[src]", timeout=1000 * TIMEOUT_S)
+        assert page.locator(f"h2 .badge.{verdict}").count() == 1
+        assert page.locator(".timeline polyline").count() >= 8
+        assert (page.locator("main .columns > .card ul:not(.frames) > li").count() > 0) == (
+            verdict == "bad"
+        )
+        check_page(page)
+        page.click(".kinds li:nth-child(3) a")
 
 
-def choose(page: Page, name: str, data: bytes) -> None:
-    page.set_input_files(
-        f"#file-{name}", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": data}
-    )
+def choose(page: Page, name: str, data: bytes, kind: str = "image/jpeg") -> None:
+    page.set_input_files(f"#file-{name}", {"name": "file", "mimeType": kind, "buffer": data})

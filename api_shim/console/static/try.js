@@ -24,7 +24,8 @@ document.addEventListener("submit", async (event) => {
   for (const field of form.querySelectorAll('input[type="file"]')) keep(field.name, field.files[0]);
   document.activeElement?.blur();
   try {
-    const answer = await post(form.action, new FormData(form));
+    // Not form.action: that is the field of this name.
+    const answer = await post(form.getAttribute("action"), new FormData(form));
     const text = await answer.text();
     if (answer.redirected) history.pushState(null, "", answer.url);
     if (text.includes('id="try"')) replace("try", text);

@@ -190,7 +190,7 @@ def watch(page: Page, origin: str, complaints: list[str]) -> None:
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
     page.on("request", lambda request: complaints.append(f"{page.url} asks {request.url}")
             if not request.url.startswith((origin, "blob:", "data:")) else None)
-    page.on("request", _note_form)
+    page.on("request", note_form)
 
 
 def check_page(page: Page) -> None:
@@ -229,7 +229,8 @@ def action_name(path: str, fields: Mapping[str, str]) -> str:
     return pattern + "".join(chosen)
 
 
-def _note_form(request: Request) -> None:
+def note_form(request: Request) -> None:
+    """Note an action that a page sends: a listener for the requests of a page."""
     parts = urlsplit(request.url)
     if request.method == "POST" and parts.path.startswith("/console"):
         sent = parse_qs((request.post_data_buffer or b"").decode(errors="replace"))

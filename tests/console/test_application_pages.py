@@ -390,29 +390,19 @@ def test_only_administrators_change(
 # In a browser ----------------------------------------------------------------------------
 
 
+APPLICATION = "/console/applications/{application}"
+
+CLICKED = {
+    "": ("create", "expire", "rotate", "finish", "revoke", "import", "disable", "enable", "delete"),
+    "/limits": ("limit", "permit"),
+    "/webhooks": ("add", "rotate", "disable", "test", "enable", "remove", "resend"),
+    "/settings": ("preview", "save", "defaults", "wait"),
+}
+
+
 @pytest.mark.sends(
-    "/console/applications", "/console/applications/{application} action=create",
-    "/console/applications/{application} action=expire",
-    "/console/applications/{application} action=rotate",
-    "/console/applications/{application} action=finish",
-    "/console/applications/{application} action=revoke",
-    "/console/applications/{application} action=import",
-    "/console/applications/{application} action=disable",
-    "/console/applications/{application} action=enable",
-    "/console/applications/{application} action=delete",
-    "/console/applications/{application}/limits action=limit",
-    "/console/applications/{application}/limits action=permit",
-    "/console/applications/{application}/webhooks action=add",
-    "/console/applications/{application}/webhooks action=rotate",
-    "/console/applications/{application}/webhooks action=disable",
-    "/console/applications/{application}/webhooks action=test",
-    "/console/applications/{application}/webhooks action=enable",
-    "/console/applications/{application}/webhooks action=remove",
-    "/console/applications/{application}/webhooks action=resend",
-    "/console/applications/{application}/settings action=preview",
-    "/console/applications/{application}/settings action=save",
-    "/console/applications/{application}/settings action=defaults",
-    "/console/applications/{application}/settings action=wait",
+    "/console/applications", f"{APPLICATION}/settings",
+    *(f"{APPLICATION}{part} action={each}" for part, names in CLICKED.items() for each in names),
 )
 @ONE_DATABASE
 @pytest.mark.parametrize("shape", WALKED, ids=str)

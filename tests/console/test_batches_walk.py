@@ -14,8 +14,10 @@ import pytest
 from playwright.sync_api import Browser, FilePayload, Page
 
 from pipeline.batches.findings import open_findings
+from pipeline.batches.model import BatchState
 from pipeline.stages.thumbnail import thumbnail
-from tests.console.conftest import SHAPES, Shape, Visit, check_page, visiting
+from tests.batch_harness import picture
+from tests.console.conftest import SHAPES, WALKED, Shape, Visit, check_page, visiting
 from tests.console.test_batches import MIXED, keep_picture, make_batch
 from tests.console.test_findings import HOSTILE, make_findings, names_of
 from tests.databases import ONE_DATABASE
@@ -26,6 +28,9 @@ APPLICATION = "batches, walked"
 
 FLAT = "<script>alert('ה')<x>"
 """A folder, and so the name of its person."""
+
+BATCH = "/console/batches/{batch_id}"
+FINDINGS = f"{BATCH}/findings"
 
 OUTCOMES = {
     "Ada/1.jpg": ("enrolled", ""), "Ada/again.jpg": ("duplicate", "same_picture"),
@@ -129,6 +134,10 @@ def press(page: Page, key: str) -> None:
         page.keyboard.press(key)
 
 
+@pytest.mark.sends(
+    FINDINGS,
+    *(f"{FINDINGS} action={each}" for each in ("merge", "split", "rename", "delete", "dismiss")),
+)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_findings_are_settled_by_keys(
     browser: Browser, idle_stack: Stack, shape: Shape
@@ -181,6 +190,38 @@ def test_findings_are_settled_by_keys(
     assert open_findings(engine, found.id) == []
 
 
+@pytest.mark.sends(
+    "/console/batches/new", f"{BATCH} action=cancel", f"{BATCH} action=retry"
+)
+@pytest.mark.parametrize("shape", WALKED, ids=str)
+def test_batches_are_cancelled_and_tried_again(
+    browser: Browser, idle_stack: Stack, shape: Shape
+) -> None:
+    with visiting(browser, idle_stack) as visit:
+        page = visit("/console/batches/new?application=stack", shape)
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.set_input_files(
+            "[name=files]", {"name": "ada.png", "mimeType": "image/png", "buffer": picture("ada")}
+        )
+        page.click("main form button")
+        page.wait_for_url("**/console/batches/*")
+        settle(page, "cancel")
+        from_bucket = make_batch(
+            idle_stack, MIXED, state=BatchState.READING, source="prefix:p", unattended=True
+        )
+        page.goto(f"/console/batches/{from_bucket.id}")
+        settle(page, "cancel")
+        settle(page, "retry")
+
+
+def settle(page: Page, action: str) -> None:
+    page.click(f"button[value={action}]")
+    page.wait_for_selector("[role=status]")
+    check_page(page)
+    page.wait_for_selector(f"button[value={action}]", state="detached")
+
+
+@pytest.mark.sends(f"{BATCH} action=drop")
 def test_pictures_of_refused_items_are_deleted_by_their_button(
     browser: Browser, idle_stack: Stack
 ) -> None:

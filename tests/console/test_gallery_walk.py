@@ -18,14 +18,14 @@ WAIT_MS = 1000 * TIMEOUT_S
 HOSTILE = "O'Neil <b>\"x\"</b> \U0001f600 \u05d0"
 
 
+GALLERY = "/console/gallery"
+COLLECTIONS = f"{GALLERY}/collections/change"
+
+
 @pytest.mark.sends(
-    "/console/gallery/change do=into", "/console/gallery/change do=out_of",
-    "/console/gallery/change do=delete", "/console/gallery/delete",
-    "/console/gallery/faces/{face_id}", "/console/gallery/enrol", "/console/gallery/search",
-    "/console/gallery/collections/change do=create",
-    "/console/gallery/collections/change do=change", "/console/gallery/collections/change do=only",
-    "/console/gallery/collections/change do=empty",
-    "/console/gallery/collections/change do=with_faces",
+    f"{GALLERY}/delete", f"{GALLERY}/faces/{{face_id}}", f"{GALLERY}/enrol", f"{GALLERY}/search",
+    *(f"{GALLERY}/change do={each}" for each in ("into", "out_of", "delete")),
+    *(f"{COLLECTIONS} do={each}" for each in ("create", "change", "only", "empty", "with_faces")),
 )
 @ONE_DATABASE
 @pytest.mark.parametrize("shape", WALKED, ids=str)

@@ -16,7 +16,7 @@ from api_shim.console.pages.provider_sign_in import CALLBACK
 from pipeline.operators.audit import AuditFilter, AuditLog
 from pipeline.operators.model import OperatorRole
 from pipeline.operators.store import OperatorStore
-from tests.console.conftest import DESKTOP, check_page
+from tests.console.conftest import DESKTOP, check_page, note_form
 from tests.console.test_sign_in import field
 from tests.databases import ONE_DATABASE
 from tests.nginx_server import NginxServer
@@ -166,6 +166,7 @@ def test_the_whole_way(company: Company) -> None:
 
 
 @ONE_DATABASE
+@pytest.mark.sends("/console/operators/{name}/provider")
 def test_in_a_browser(company: Company, browser: Browser) -> None:
     name = company.employ("Boss")
     requested: list[Request] = []
@@ -174,6 +175,7 @@ def test_in_a_browser(company: Company, browser: Browser) -> None:
     context.set_default_timeout(TIMEOUT_S * 1000)
     page = context.new_page()
     page.on("request", lambda request: requested.append(request))
+    page.on("request", note_form)
     page.on("pageerror", lambda error: failed.append(str(error)))
 
     def note(response: Response) -> None:

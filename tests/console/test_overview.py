@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from pipeline.errors import JobCrashed
-from pipeline.jobs.model import Job, NewJob
+from pipeline.jobs.model import Job, JobState, NewJob
 from pipeline.operations import Stage
 from pipeline.operators.sessions import SessionStore
 from tests.console.conftest import WALKED, ConsoleClient, Shape, Visit, check_page, sign_in
@@ -57,7 +57,7 @@ def submit_unserved(stack: Stack, stage: Stage) -> Job:
 
 
 @pytest.mark.sends(
-    "/console/jobs/{job_id}/cancel", "/console/jobs/{job_id}/retry",
+    "/console/jobs/{job_id}/cancel", "/console/jobs/{job_id}/retry", "/console/jobs/waiting/cancel"
 )
 @ONE_DATABASE
 @pytest.mark.parametrize("shape", WALKED, ids=str)
@@ -96,6 +96,15 @@ def test_in_a_browser(stack: Stack, visit: Visit, shape: Shape, test_data: Path)
     job.locator(f'[data-key="{waits.id}"]').wait_for()
     assert job.locator("[data-key]").count() == 1
     check_page(job)
+
+    waiting = [submit_unserved(stack, Stage.BULK) for _ in range(2)]
+    job.goto("/console/jobs?application=stack&state=queued")
+    check_page(job)
+    job.once("dialog", lambda dialog: dialog.accept())
+    job.locator('form[action$="/waiting/cancel"] button').click()
+    job.locator(".notice").wait_for()
+    check_page(job)
+    assert {stack.cluster.job(each.id).state for each in waiting} == {JobState.CANCELLED}
 
 
 # The stream ----------------------------------------------------------------------------

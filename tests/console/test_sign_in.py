@@ -187,11 +187,10 @@ def test_sessions_elsewhere_end(idle_stack: Stack) -> None:
 
 
 @pytest.mark.sends(
-    "/console/operators", "/console/operators/{name}", "/console/operators/{name}/reset",
-    "/console/operators/{name}/sessions/end", "/console/operators/{name}/tokens",
+    "/console/preferences", "/console/sign-in", "/console/sign-in/link", "/console/sign-out",
     "/console/account/password", "/console/account/codes", "/console/account/codes/stop",
-    "/console/account/sessions/end", "/console/sign-in", "/console/sign-in/link",
-    "/console/sign-out", "/console/preferences",
+    "/console/account/sessions/end", "/console/operators", "/console/operators/{name}",
+    *(f"/console/operators/{{name}}/{each}" for each in ("reset", "sessions/end", "tokens")),
 )
 @ONE_DATABASE
 @pytest.mark.parametrize("shape", WALKED, ids=str)

@@ -6,6 +6,7 @@ and without them, in turns.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.analysis_tools import analysis_tools
 from tests.conftest import models_directory
 
 SIZES = ((640, 480), (2400, 1800))
-PICTURES, ROUNDS = 4, 8
+PICTURES = 4
 SEED = 7
 
 
@@ -39,6 +40,9 @@ def drawn(width: int, height: int) -> list[bytes]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8, help="of each way and size")
+    rounds = parser.parse_args().rounds
     settings = Settings(models_dir=models_directory(), pack="edge")
     tools = analysis_tools(registry.load(registry.choose(settings), settings), settings)
     options = enrolment_analysis("largest", gate=True)
@@ -48,7 +52,7 @@ def main() -> None:
         sizes: list[int] = []
         with tempfile.TemporaryDirectory() as folder:
             media = DirectoryStore(Path(folder))
-            for turn in range(2 * ROUNDS):
+            for turn in range(2 * rounds):
                 keeps = bool(turn % 2)
                 made: list[bytes] = []
 
@@ -68,7 +72,7 @@ def main() -> None:
                 ])
                 spent[keeps] += time.process_time() - began
                 sizes += map(len, made)
-        count = ROUNDS * PICTURES
+        count = rounds * PICTURES
         without, with_ = (1000 * spent[keeps] / count for keeps in (False, True))
         print(
             f"{width} x {height}: {without:.2f} ms a picture without, {with_:.2f} ms with one "

@@ -17,7 +17,13 @@ from pipeline.batches.refused_pictures import record_pictures
 from pipeline.batches.store import BatchStore
 from pipeline.database.engine import open_engine, purge_deleted_data, reading, writing
 from pipeline.database.migrate import upgrade
-from pipeline.database.schema import METADATA, dismissed_findings, findings, renamed_faces
+from pipeline.database.schema import (
+    METADATA,
+    dismissed_findings,
+    findings,
+    other_vectors,
+    renamed_faces,
+)
 from pipeline.errors import CollectionInUse, MediaUnavailable, NotFound, TenantNotFound
 from pipeline.gallery import erase
 from pipeline.gallery.change_log import ChangeLog
@@ -41,7 +47,7 @@ SNAPSHOT = SnapshotRecord(
 # Tables whose rows a deleted tenant leaves, or that have none of a tenant.
 KEPT_BY_DELETION = frozenset({
     "former_secrets", "peppers", "signing_keys", "discarded", "receipts", "receipt_subjects",
-    "backups", "processes", "deployment", "pack_tasks",
+    "backups", "processes", "deployment", "pack_tasks", "pack_upgrade",
     "operators", "operator_sessions", "sign_in_links", "audit_log",
 })
 
@@ -228,6 +234,10 @@ def test_a_deleted_tenant_leaves_nothing(
     with writing(engine) as connection:
         record_pictures(connection, gallery.tenant, batch.id, {1: refused}, 0.0)
         connection.execute(insert(findings).values(found))
+        connection.execute(insert(other_vectors).values(
+            face_id=mine.id, model_sha256="0" * 64, tenant_id=gallery.tenant, label=1,
+            pack="other", dimension=1, vector=b"0000", created_at=0.0,
+        ))
         connection.execute(insert(dismissed_findings).values(
             tenant_id=gallery.tenant, kind="unnamed", face_id=mine.id, change_id="c",
             dismissed_at=0.0,

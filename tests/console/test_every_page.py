@@ -175,9 +175,9 @@ def _administer(stack: Stack, console: ConsoleClient, application: str) -> None:
     counts = Counts(charged=1200, free=34, refused=5)
     used(stack, stack.tenants.by_name(application), "2026-02-03", search=counts)
     hooks = admin_of(application, "webhooks")
-    _post(console, hooks, url="https://93.184.216.34/hook")
+    number = _post(console, hooks, url="https://93.184.216.34/hook")["number"]
     for action in ("disable", "test"):
-        _post(console, f"{hooks}/1/{action}")
+        _post(console, f"{hooks}/{number}/{action}")
 
 
 @ONE_DATABASE

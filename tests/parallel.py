@@ -14,6 +14,7 @@ import os
 import random
 import re
 import socket
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 # free now stays free until its server listens.
 _FIRST_PORT, _LAST_PORT = 10_000, 32_000
 _PROCESSES = 16
+
+_GIVEN: deque[int] = deque(maxlen=500)
+"""The ports that were given last: whoever has one may listen at it only later."""
 
 # In the id of a test that runs on both databases.
 _ON_POSTGRESQL = re.compile(r"[\[-]postgresql[\]-]")
@@ -104,9 +108,12 @@ def free_port() -> int:
     while True:
         port = chance.randrange(_FIRST_PORT // _PROCESSES, _LAST_PORT // _PROCESSES)
         port = port * _PROCESSES + worker
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        _GIVEN.append(port)
         return port

@@ -113,8 +113,7 @@ def choose_pack(settings: Settings, engine: Engine, *, alone: bool = False) -> P
     pinned = pinned_pack(engine)
     if settings.pack != registry.AUTO:
         info = registry.choose(settings)
-        if not _is_of_upgrade(engine, info):
-            require_pinned(info, pinned)
+        require_pinned(info, pinned, current_upgrade(engine))
         return info
     if pinned is not None:
         return find_pack(settings, pinned)
@@ -148,18 +147,16 @@ def confirm_pack(info: PackInfo, engine: Engine) -> None:
                 connection.execute(insert(deployment), pack_row(info, now))
         except IntegrityError:
             pinned = pinned_pack(engine)  # another process was quicker
-    if not _is_of_upgrade(engine, info):
-        require_pinned(info, pinned)
+    require_pinned(info, pinned, current_upgrade(engine))
 
 
-def _is_of_upgrade(engine: Engine, info: PackInfo) -> bool:
-    """Whether ``info`` is one of the two packs of an upgrade."""
-    upgrade = current_upgrade(engine)
-    return upgrade is not None and info.digest in upgrade.digests
-
-
-def require_pinned(info: PackInfo, pinned: PinnedPack | None) -> None:
-    """Raises ``WrongPack`` when ``info`` is not the deployment's pack."""
+def require_pinned(
+    info: PackInfo, pinned: PinnedPack | None, upgrade: PackUpgrade | None
+) -> None:
+    """Raises ``WrongPack`` when ``info`` is neither the deployment's pack nor one of the two of
+    its upgrade."""
+    if upgrade is not None and info.digest in upgrade.digests:
+        return
     if pinned is not None and info.digest != pinned.digest:
         raise WrongPack(
             f"The deployment's pack is {pinned}, and this process has {info.name!r} "

@@ -6,7 +6,13 @@ import logging
 
 from sqlalchemy import Engine
 
-from pipeline.deployment.pack import PackUpgrade, confirm_pack, current_upgrade, pinned_pack
+from pipeline.deployment.pack import (
+    PackUpgrade,
+    confirm_pack,
+    current_upgrade,
+    pinned_pack,
+    require_pinned,
+)
 from pipeline.errors import WrongPack
 from pipeline.sessions.base import PackInfo
 
@@ -45,9 +51,12 @@ class PackGuard:
         try:
             pinned = pinned_pack(self._engine)
             self.upgrade = current_upgrade(self._engine)
-            held = self.info if pinned is None else self.held.get(pinned.digest, self.info)
-            confirm_pack(held, self._engine)
-            self.pinned = held.digest if pinned is None else pinned.digest
+            if pinned is None:
+                confirm_pack(self.info, self._engine)
+                self.pinned = self.info.digest
+            else:
+                require_pinned(self.held.get(pinned.digest, self.info), pinned, self.upgrade)
+                self.pinned = pinned.digest
         except WrongPack as error:
             found = error.message
         if found and not self.trouble:

@@ -181,13 +181,14 @@ class _Run:
         )
         return self._upgrade.other(state.served) if state.served else self._upgrade.next
 
-    def _fill(self, tenant: Tenant, target: PinnedPack, *, again: bool) -> None:
+    def _fill(self, tenant: Tenant, target: PinnedPack, *, again: bool) -> FillState:
+        """Fill a gallery; how far it was before."""
         engine, model = self._stores.engine, target.recognition_model
         if again:
             try_unfit_again(engine, tenant.id, model)
         state = fill_state(engine, tenant.id, model)
         if not state.pending:
-            return
+            return state
         done = state.filled + state.unfit
         with (
             analysis_with(self._pack(target), self._stores.settings) as tools,
@@ -205,6 +206,7 @@ class _Run:
                 engine, self._stores.keys, self._stores.media, tools,
                 VectorModel(info.name, info.recognition_model, info.dimension),
             ).fill(tenant.id, filled)
+        return state
 
     def _switch_all(self, wanted: PinnedPack) -> None:
         """Switch every gallery, and then the deployment, which the next gallery begins with."""
@@ -218,10 +220,8 @@ class _Run:
     def _switch(self, tenant: Tenant, wanted: PinnedPack) -> None:
         engine, model = self._stores.engine, wanted.recognition_model
         for last in (*[False] * (SWITCH_TRIES - 1), True):
-            state = fill_state(engine, tenant.id, model)
-            if not state.faces:
+            if not self._fill(tenant, wanted, again=False).faces:
                 return
-            self._fill(tenant, wanted, again=False)
             try:
                 left = switch_gallery(engine, tenant.id, model, leave_out=self._leave_out)
             except (UpgradeNotReady, GalleryBusy) as error:

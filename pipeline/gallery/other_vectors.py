@@ -120,10 +120,13 @@ class OtherVector:
     error_code: str = ""
 
 
-def pending_faces(engine: Engine, tenant_id: int, model: str) -> list[int]:
-    """A page of the faces that ``model`` has not been tried on yet. Raises
-    ``DatabaseUnavailable``."""
-    return read_values(engine, _pending(tenant_id, model))
+def pending_faces(
+    engine: Engine, tenant_id: int, model: str, after: int = 0
+) -> dict[int, int]:
+    """A page of the faces that ``model`` has not been tried on yet, with their labels: the lowest
+    ones above ``after``. Raises ``DatabaseUnavailable``."""
+    query = _pending(tenant_id, model).where(vectors.c.label > after)
+    return {row.face_id: row.label for row in read_rows(engine, query)}
 
 
 def write_other_vectors(
@@ -242,10 +245,11 @@ def _current(model: str) -> ColumnElement[bool]:
     )
 
 
-def _pending(tenant_id: int, model: str) -> Select[int]:
-    """A page of the faces that neither have a vector of ``model`` nor cannot have one."""
+def _pending(tenant_id: int, model: str) -> Select[int, int]:
+    """A page of the faces that neither have a vector of ``model`` nor cannot have one, with their
+    labels."""
     return (
-        select(vectors.c.face_id)
+        select(vectors.c.face_id, vectors.c.label)
         .where(*_served_by_others(tenant_id, model), ~exists().where(_current(model)))
         .order_by(vectors.c.label).limit(PAGE_FACES)
     )

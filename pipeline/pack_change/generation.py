@@ -35,14 +35,19 @@ class GenerationFill:
         were written. ``filled`` is told of each page. Raises what ``embed_again`` raises, and
         ``DatabaseUnavailable``, ``DecryptionFailed``, ``TenantNotFound``."""
         done = 0
+        # From label to label: a page that is looked for from the beginning reads all that is
+        # filled. New faces have higher labels; what was left behind is found by another round.
         while page := pending_faces(self.engine, tenant_id, self.model.sha256):
-            stored = list(read_faces(self.engine, self.keys, tenant_id, page))
-            written = self._write(tenant_id, [
-                OtherVector(each.face.id, each.face.label, each.vector, each.missing)
-                for each in embed_again(stored, self.media, self.resources)
-            ])
-            filled(written)
-            done += written
+            while page:
+                stored = list(read_faces(self.engine, self.keys, tenant_id, list(page)))
+                written = self._write(tenant_id, [
+                    OtherVector(each.face.id, each.face.label, each.vector, each.missing)
+                    for each in embed_again(stored, self.media, self.resources)
+                ])
+                filled(written)
+                done += written
+                after = max(page.values())
+                page = pending_faces(self.engine, tenant_id, self.model.sha256, after)
         return done
 
     def _write(self, tenant_id: int, found: Sequence[OtherVector]) -> int:

@@ -23,23 +23,20 @@ from sqlalchemy import (
     literal,
     null,
     select,
-    update,
 )
 
 from pipeline.database.clock import database_time
 from pipeline.database.engine import change_rows, read_rows, read_values, reading, writing
-from pipeline.database.schema import other_vectors, vector_spaces, vectors
+from pipeline.database.schema import other_vectors, vectors
 from pipeline.encryption.data_key import DataKey
 from pipeline.errors import UpgradeNotReady
+from pipeline.gallery.engine_copies import leave_engine
 from pipeline.gallery.rows import stored_vector
 from pipeline.gallery.writer import GalleryWriter, last_model, lock_tenant
 from pipeline.types import Embedding, VectorModel
 
 PAGE_FACES = 24
 """Faces that are embedded and then written in one transaction: what a killed run loses."""
-
-LEAVING = "leaving"
-"""The state of a vector engine's copy that is to be dropped (``SpaceState``)."""
 
 DELETED_ROWS = 2000  # of one transaction
 
@@ -208,10 +205,7 @@ def _exchange(writer: GalleryWriter, model: str, unfit: Sequence[int]) -> None:
         list(columns), select(*(_OTHER[name] for name in columns)).where(*ready)
     ))
     connection.execute(delete(other_vectors).where(*ready))
-    # A vector engine's copy has the other model's vectors: no search may use it from now on.
-    connection.execute(
-        update(vector_spaces).where(vector_spaces.c.tenant_id == tenant_id).values(state=LEAVING)
-    )
+    leave_engine(connection, tenant_id)  # it has the other model's vectors
     if last is not None:
         writer.log_changes([_a_label(connection, tenant_id, last)])
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline.database.clock import Clock, database_time
 from pipeline.database.engine import change_rows, read_rows, read_values, writing
 from pipeline.database.schema import data_keys, tenants, vector_spaces, vectors
+from pipeline.gallery.engine_copies import LEAVING, leave_engine
 from pipeline.index.vector_engine import Space
 from pipeline.types import VectorModel
 
@@ -27,7 +28,7 @@ class SpaceState(StrEnum):
 
     FILLING = "filling"
     SERVING = "serving"
-    LEAVING = "leaving"
+    LEAVING = LEAVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,8 @@ class SpaceStore:
 
     def leave(self, tenant_id: int) -> None:
         """Have a tenant's space dropped."""
-        change = update(vector_spaces).where(vector_spaces.c.tenant_id == tenant_id)
-        change_rows(self.engine, change.values(state=SpaceState.LEAVING.value))
+        with writing(self.engine) as connection:
+            leave_engine(connection, tenant_id)
 
     def large_galleries(self, faces: int) -> list[int]:
         """The tenants whose galleries may have so many faces: as many changes, at least."""

@@ -7,11 +7,13 @@ therefore constants.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Connection,
     Row,
     and_,
     bindparam,
@@ -123,11 +125,24 @@ def hold(claim: Claim) -> dict[str, Any]:
     return {"held_job": claim.id, "held_fence": claim.fence}
 
 
-# What happened to a locked job between its stages.
-SET_HISTORY = (
+_SET_HISTORY = (
     update(jobs).where(jobs.c.seq == bindparam("of_seq"))
     .values(history=bindparam("of_history", type_=jobs.c.history.type))
 )
+
+
+def write_histories(connection: Connection, noted: Sequence[Job]) -> None:
+    """Write what happened to locked jobs between their stages."""
+    if noted:
+        connection.execute(
+            _SET_HISTORY, [{"of_seq": job.seq, "of_history": job.history} for job in noted]
+        )
+
+
+CANCELLED: dict[str, Any] = {
+    "state": JobState.CANCELLED.value, "lease_until": None, "fence": jobs.c.fence + 1,
+}
+"""The columns of a job that is ended before its worker has ended it."""
 
 CANCEL = (
     update(jobs)
@@ -136,7 +151,7 @@ CANCEL = (
         jobs.c.tenant_id == bindparam("tenant"),
         jobs.c.state.not_in([state.value for state in ENDED]),
     )
-    .values(state=JobState.CANCELLED.value, lease_until=None, fence=jobs.c.fence + 1)
+    .values(CANCELLED)
     .returning(*COLUMNS)
 )
 

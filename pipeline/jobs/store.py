@@ -46,11 +46,11 @@ from pipeline.jobs.statements import (
     INSERT,
     INSERT_SIGNATURE,
     RETRIABLE,
-    SET_HISTORY,
     accepted_job,
     hold,
     job_of,
     new_row,
+    write_histories,
 )
 from pipeline.jobs.timeline import JobEvent, note
 from pipeline.jobs.together import JobEnd, JobsTogether
@@ -286,9 +286,9 @@ class JobStore:
         self, connection: Connection, job: Job, event: JobEvent, by: str, code: str = ""
     ) -> Job:
         """Write what was done into the history of a job whose row is locked."""
-        history = note(job, event, self._clock(), by=by, code=code)
-        connection.execute(SET_HISTORY, {"of_seq": job.seq, "of_history": history})
-        return replace(job, history=history)
+        noted = replace(job, history=note(job, event, self._clock(), by=by, code=code))
+        write_histories(connection, [noted])
+        return noted
 
 
 def _check_tenant(connection: Connection, tenant_id: int) -> None:

@@ -33,10 +33,10 @@ from pipeline.jobs.statements import (
     FREE_AMONG,
     HELD,
     HELD_AMONG,
-    SET_HISTORY,
     SUSPECT_AMONG,
     hold,
     job_of,
+    write_histories,
 )
 from pipeline.jobs.timeline import JobEvent, note, unnoted_losses
 from pipeline.types import JsonObject
@@ -203,7 +203,7 @@ def _note_losses(connection: Connection, claim: Claim, now: float) -> Claim:
     for _ in range(unnoted_losses(job)):
         job = replace(job, history=note(job, JobEvent.LOST, now, charged=True))
     if job is not claim.job:
-        connection.execute(SET_HISTORY, {"of_seq": job.seq, "of_history": job.history})
+        write_histories(connection, [job])
     return replace(claim, job=job)
 
 

@@ -4,6 +4,7 @@ old ones."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, select, update
@@ -21,9 +22,9 @@ from pipeline.jobs.statements import (
     PAUSED,
     QUEUED,
     RUNNING,
-    SET_HISTORY,
     UNFINISHED,
     job_of,
+    write_histories,
 )
 from pipeline.jobs.timeline import JobEvent, note
 from pipeline.metering.costs import cost_of_error
@@ -111,12 +112,13 @@ class JobUpkeep:
             guilty = [job for job in held if not known or job.id == culprit]
             crashed = [job.id for job in guilty if job.attempts >= max_attempts]
             back = [job.id for job in guilty if job.attempts < max_attempts]
-            for job in held:
-                history = note(
+            write_histories(connection, [
+                replace(job, history=note(
                     job, JobEvent.LOST, now, charged=job.id not in innocent,
                     worker=job.worker or "",
-                )
-                connection.execute(SET_HISTORY, {"of_seq": job.seq, "of_history": history})
+                ))
+                for job in held
+            ])
             error = JobCrashed()
             ended = self._set(connection, crashed, **failure(error, now))
             settle_all(connection, ended, cost_of_error(error.code), self._clock())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Engine, func, select, update
 
 from pipeline.database.clock import Clock, database_clock
@@ -9,8 +11,7 @@ from pipeline.database.engine import read_values, writing
 from pipeline.database.schema import jobs
 from pipeline.errors import JobCancelled
 from pipeline.jobs.ending import error_json, settle_all
-from pipeline.jobs.model import JobState
-from pipeline.jobs.statements import COLUMNS, QUEUED, SET_HISTORY, job_of
+from pipeline.jobs.statements import CANCELLED, COLUMNS, QUEUED, job_of, write_histories
 from pipeline.jobs.timeline import JobEvent, note
 from pipeline.metering.costs import cost_of_error
 from pipeline.operations import BULK, DUPLICATE_SEARCH
@@ -52,15 +53,13 @@ class WaitingJobs:
             rows = connection.execute(
                 update(jobs).where(jobs.c.seq.in_([job.seq for job in waiting]))
                 .values(
-                    state=JobState.CANCELLED.value, fence=jobs.c.fence + 1, finished_at=now,
-                    error_code=error.code, error=error_json(error),
+                    **CANCELLED, finished_at=now, error_code=error.code, error=error_json(error)
                 )
                 .returning(*COLUMNS)
             )
             ended = sorted(map(job_of, rows), key=lambda job: job.seq)
-            connection.execute(SET_HISTORY, [
-                {"of_seq": job.seq, "of_history": note(job, JobEvent.CANCELLED, now, by=by)}
-                for job in ended
+            write_histories(connection, [
+                replace(job, history=note(job, JobEvent.CANCELLED, now, by=by)) for job in ended
             ])
             settle_all(connection, ended, cost_of_error(error.code), now)
         return [job.id for job in ended]

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from pipeline import storage_keys
 from pipeline.analysis.engine import AnalysedPicture, PictureRequest, analyse_pictures
+from pipeline.analysis.tools import AnalysisTools
 from pipeline.config.settings import Settings
 from pipeline.database.engine import writing
 from pipeline.execution.results import new_face, quality_json
@@ -20,7 +21,6 @@ from pipeline.media.base import MediaStore
 from pipeline.operations import enrolment_analysis
 from pipeline.sessions.base import Pack
 from pipeline.types import VectorModel
-from tests.analysis_tools import analysis_tools
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,7 +37,7 @@ def analyse_photos(pack: Pack, photos: Sequence[tuple[str, Path]]) -> list[Analy
     face is left out."""
     files = [(name, path.read_bytes()) for name, path in photos]
     wanted = [PictureRequest(data, enrolment_analysis("all")) for _, data in files]
-    answers = analyse_pictures(wanted, analysis_tools(pack, Settings()))
+    answers = analyse_pictures(wanted, AnalysisTools.of(pack, Settings()))
     return [
         AnalysedPhoto(name, data, answer)
         for (name, data), answer in zip(files, answers, strict=True)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +14,8 @@ from infra.cli.console import err, print_json, print_notice, print_table
 from infra.cli.database import Stores
 from infra.cli.progress import count_bar
 from pipeline.accounts.model import Tenant
+from pipeline.analysis.tools import open_tools
 from pipeline.calibration.table import load_table
-from pipeline.config.settings import Settings
 from pipeline.deployment.pack import (
     PackUpgrade,
     PinnedPack,
@@ -36,16 +34,12 @@ from pipeline.gallery.other_vectors import (
     switch_gallery,
     try_unfit_again,
 )
-from pipeline.media.pictures import PictureLimits
 from pipeline.operations import Stage
 from pipeline.pack_change.generation import GenerationFill
-from pipeline.sandbox.sandbox import Sandbox, open_sandbox
 from pipeline.sessions import registry
 from pipeline.sessions.base import Pack, PackInfo
 from pipeline.sessions.checksums import verify
-from pipeline.stages.decode import DECODE_FUNCTION
-from pipeline.stages.quality import quality_limits
-from pipeline.types import QualityLimits, VectorModel
+from pipeline.types import VectorModel
 
 NICENESS = 10  # as bulk workers: the service's own work goes first
 
@@ -56,29 +50,6 @@ BUSY_PAUSE_S = 0.2
 
 LOADED_WITHIN_S = 60.0
 """Seconds that processes may take to notice the upgrade and to load the other pack."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackTools:
-    """The analysis engine with a pack that the deployment need not serve."""
-
-    pack: Pack
-    limits: PictureLimits
-    quality_limits: QualityLimits
-    sandbox: Sandbox | None
-
-
-@contextmanager
-def analysis_with(pack: Pack, settings: Settings) -> Iterator[PackTools]:
-    """The engine with ``pack``; pictures are decoded in a sandbox of its own."""
-    sandbox = open_sandbox(settings, [DECODE_FUNCTION])
-    try:
-        yield PackTools(
-            pack, PictureLimits.from_settings(settings), quality_limits(settings), sandbox
-        )
-    finally:
-        if sandbox is not None:
-            sandbox.close()
 
 
 def upgrade(
@@ -191,7 +162,7 @@ class _Run:
             return state
         done = state.filled + state.unfit
         with (
-            analysis_with(self._pack(target), self._stores.settings) as tools,
+            open_tools(self._pack(target), self._stores.settings) as tools,
             count_bar(tenant.name, err) as progress,
         ):
             progress(done, state.faces)

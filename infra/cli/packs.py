@@ -14,9 +14,10 @@ import typer
 from infra.cli.arguments import Json
 from infra.cli.console import err, print_json, print_notice, print_table
 from infra.cli.database import Stores
-from infra.cli.pack_upgrade import analysis_with, upgrade
+from infra.cli.pack_upgrade import upgrade
 from infra.cli.progress import count_bar
 from infra.cli.reports import check_target, open_report
+from pipeline.analysis.tools import open_tools
 from pipeline.calibration.table import Calibration, load_own_tables, load_table
 from pipeline.config.settings import Settings
 from pipeline.duplicates.names import name_numbers
@@ -86,7 +87,7 @@ def compare(
     other = _table(info.name, info.recognition_model, tenant.id, settings)
     ids, count = choose_faces(stores.engine, tenant.id, model, faces)
     stored = list(read_faces(stores.engine, stores.keys, tenant.id, ids))
-    opened = analysis_with(registry.load(info, settings), settings)
+    opened = open_tools(registry.load(info, settings), settings)
     with opened as resources, count_bar("faces", err) as progress:
         answers = embed_again(stored, stores.media, resources, progress)
     embedded = [each for each in answers if each.vector is not None]

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.analysis.engine import AnalysedPicture, PictureRequest, analyse_pictures
+from pipeline.analysis.tools import AnalysisTools
 from pipeline.operations import enrolment_analysis
 from pipeline.types import AnalysisOptions, Box, Embedding, Picture
-from tests.analysis_tools import AnalysisTools, analysis_tools
 from tests.benchmarks.baselines import face_analysis
 from tests.conftest import load_edge, models_directory, settings_of_edge
 from tests.face_grids import SAME, soft_background
@@ -320,7 +320,7 @@ def main() -> None:
     options = parser.parse_args()
     cv2.setNumThreads(1)
     os.environ |= {"FACELINE_PACK": "edge", "FACELINE_MODELS": str(models_directory())}
-    tools = analysis_tools(load_edge(), settings_of_edge())
+    tools = AnalysisTools.of(load_edge(), settings_of_edge())
     ways = {
         LARGEST: engine(enrolment_analysis("largest"), tools),
         ALL: engine(enrolment_analysis("all"), tools),

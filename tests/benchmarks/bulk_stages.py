@@ -26,9 +26,9 @@ import psutil
 import workers.single_threaded_blas  # noqa: F401  # before numpy
 from pipeline.analysis import engine
 from pipeline.analysis.engine import PictureRequest, analyse_pictures
+from pipeline.analysis.tools import AnalysisTools, open_tools
 from pipeline.operations import Stage, enrolment_analysis
 from pipeline.sessions.scrfd_steps import ScrfdSteps
-from tests.analysis_tools import AnalysisTools, sandboxed
 from tests.benchmarks.baselines import photos
 from tests.benchmarks.bulk_speed import LARGE, SMALL, write_photos
 from tests.bulk_photos import Recipe, write
@@ -108,7 +108,8 @@ def main() -> None:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), options)
-        with sandboxed(pack, settings) as tools:
+        with open_tools(pack, settings) as tools:
+            assert tools.sandbox is not None, "pictures are decoded without one here"
             for kind in ("small", "mixed", "large"):
                 files = sorted(path for path in Path(folder, kind).rglob("*") if path.is_file())
                 found[kind] = measured(

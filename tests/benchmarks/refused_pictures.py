@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from pipeline.analysis.engine import PictureRequest, analyse_pictures
+from pipeline.analysis.tools import AnalysisTools
 from pipeline.config.settings import Settings
 from pipeline.errors import FaceError
 from pipeline.media.directory import DirectoryStore
@@ -23,7 +24,6 @@ from pipeline.sessions import registry
 from pipeline.stages.thumbnail import thumbnail
 from pipeline.storage_keys import plain_name, refused_media
 from pipeline.types import Picture
-from tests.analysis_tools import analysis_tools
 from tests.conftest import models_directory
 
 SIZES = ((640, 480), (2400, 1800))
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="of each way and size")
     rounds = parser.parse_args().rounds
     settings = Settings(models_dir=models_directory(), pack="edge")
-    tools = analysis_tools(registry.load(registry.choose(settings), settings), settings)
+    tools = AnalysisTools.of(registry.load(registry.choose(settings), settings), settings)
     options = enrolment_analysis("largest", gate=True)
     for width, height in SIZES:
         files = drawn(width, height)

@@ -16,6 +16,7 @@ from pipeline.analysis.engine import (
     embed_together,
     examine,
 )
+from pipeline.analysis.tools import AnalysisTools, open_tools
 from pipeline.config.settings import Settings
 from pipeline.errors import DecoderUnavailable, FaceError, TaskUnsupported
 from pipeline.operations import enrolment_analysis
@@ -27,7 +28,6 @@ from pipeline.stages.detect import detect
 from pipeline.stages.embed import embed
 from pipeline.stages.quality import first_failure, measure
 from pipeline.types import AnalysisOptions
-from tests.analysis_tools import AnalysisTools, analysis_tools, sandboxed
 from tests.varied_photos import varied
 
 # Every kind of photo comes; tests/benchmarks/early_exit.py looks at thousands.
@@ -52,7 +52,7 @@ def files(test_data: Path) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def tools(edge_pack: Pack, edge_settings: Settings) -> AnalysisTools:
-    return analysis_tools(edge_pack, edge_settings)
+    return AnalysisTools.of(edge_pack, edge_settings)
 
 
 def requests(files: list[bytes], options: AnalysisOptions) -> list[PictureRequest]:
@@ -82,7 +82,8 @@ def test_many_pictures_have_the_answers_of_each_alone(
         for number, data in enumerate([*files, BLANK, *files[:4]])
     ]
 
-    with sandboxed(tools.pack, edge_settings) as confined:
+    with open_tools(tools.pack, edge_settings) as confined:
+        assert confined.sandbox is not None, "pictures are decoded without one here"
         together = analyse_pictures(mixed, confined)
 
     alone = [analyse_pictures([request], tools)[0] for request in mixed]
@@ -198,7 +199,7 @@ def test_an_unavailable_sandbox_rejects_no_picture(
 def test_liveness_without_a_model_for_it_is_no_fault_of_the_picture(
     test_data: Path, dlib_pack: Pack, edge_settings: Settings
 ) -> None:
-    tools = analysis_tools(dlib_pack, edge_settings)
+    tools = AnalysisTools.of(dlib_pack, edge_settings)
     data = (test_data / "photos/obama.jpg").read_bytes()
     with pytest.raises(TaskUnsupported):
         analyse_pictures(

@@ -95,8 +95,8 @@ class Readiness:
         return self._known()
 
     def gauges(self) -> Iterator[GaugeReading]:
-        """What was found last, for the metrics. The parts are tried anew meanwhile, for whoever
-        asks next."""
+        """What was found last, for the metrics. The parts are tried anew meanwhile, for the next
+        reading."""
         if self._loop is not None and self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self.parts(), self._loop)
         for name, state in self._known().items():

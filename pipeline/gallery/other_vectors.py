@@ -67,14 +67,6 @@ def sides_of(engine: Engine, tenant_id: int, former: str, following: str) -> Fil
     return fill_state(engine, tenant_id, former) if state.served == following else state
 
 
-@dataclass(frozen=True, slots=True)
-class UnfitFace:
-    """A face that a pack cannot embed, and the code of the error."""
-
-    face_id: int
-    code: str
-
-
 def fill_state(engine: Engine, tenant_id: int, model: str) -> FillState:
     """How many faces have a vector of ``model`` (SHA-256) beside that which serves them. Raises
     ``DatabaseUnavailable``."""
@@ -88,14 +80,6 @@ def fill_state(engine: Engine, tenant_id: int, model: str) -> FillState:
             select(func.count()).select_from(vectors).where(*_served_by_others(tenant_id, model))
         ).scalar_one()
     return FillState(faces, filled, rows - filled, "" if served is None else served.sha256)
-
-
-def unfit_faces(engine: Engine, tenant_id: int, model: str) -> list[UnfitFace]:
-    """The faces that ``model`` cannot embed. Raises ``DatabaseUnavailable``."""
-    query = select(_OTHER.face_id, _OTHER.error_code).where(
-        _OTHER.tenant_id == tenant_id, _OTHER.model_sha256 == model, _OTHER.vector.is_(None)
-    ).order_by(_OTHER.face_id)
-    return [UnfitFace(row.face_id, row.error_code or "") for row in read_rows(engine, query)]
 
 
 def try_unfit_again(engine: Engine, tenant_id: int, model: str) -> int:

@@ -17,13 +17,16 @@ FIRST_S, STEP_S, LONGEST_S = 0.25, 0.25, 2.0
 
 
 class FastReconnectConsumer(Consumer):  # type: ignore[misc]  # celery has no types
-    """Connects again within two seconds of the broker's return. ``beat`` is called from its loop
-    every few seconds, with whether messages are taken."""
+    """Connects again within two seconds of the broker's return. ``begun`` is called when signals
+    are handled and before the first connection, ``beat`` from its loop every few seconds, with
+    whether messages are taken."""
 
     def __init__(
-        self, *arguments: Any, beat: Callable[[bool], None] = lambda _: None, **options: Any
+        self, *arguments: Any, begun: Callable[[], None] = lambda: None,
+        beat: Callable[[bool], None] = lambda _: None, **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
+        self._begun = begun
         self._beat = beat
         self._beating: Any = None
         broken: tuple[type[BaseException], ...] = self.conninfo.connection_errors
@@ -31,6 +34,10 @@ class FastReconnectConsumer(Consumer):  # type: ignore[misc]  # celery has no ty
         # to read them. Celery would end the worker over it; as an error of the connection
         # it costs a new connection.
         self.connection_errors = (*broken, ValueError, TypeError)
+
+    def start(self) -> None:
+        self._begun()
+        super().start()
 
     def on_ready(self) -> None:
         super().on_ready()

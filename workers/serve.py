@@ -250,25 +250,30 @@ def _consume(
     beat: Callable[[bool], None],
 ) -> int:
     stages = _in_order(served_stages(settings))
-    worker = _make_worker(app, settings, stages, pool, concurrency, beat)
-    logger.info(
-        "Worker %s serves %s", group, ",".join(stages),
-        extra={"action": "worker_started", "group": group},
-    )
+
+    def begun() -> None:
+        # Not before signals are handled: a reader may stop the worker at once.
+        logger.info(
+            "Worker %s serves %s", group, ",".join(stages),
+            extra={"action": "worker_started", "group": group},
+        )
+
+    consumer = partial(FastReconnectConsumer, begun=begun, beat=beat)
+    worker = _make_worker(app, settings, stages, pool, concurrency, consumer)
     worker.start()
     return int(worker.exitcode or 0)
 
 
 def _make_worker(
     app: Celery, settings: Settings, stages: Sequence[Stage], pool: type[BasePool],
-    concurrency: int | str, beat: Callable[[bool], None],
+    concurrency: int | str, consumer: Callable[..., FastReconnectConsumer],
 ) -> Any:
     with warnings.catch_warnings():
         # Celery warns root of pickled messages, which no process here accepts.
         warnings.simplefilter("ignore", SecurityWarning)
         return app.Worker(
             pool=pool,
-            consumer_cls=partial(FastReconnectConsumer, beat=beat),
+            consumer_cls=consumer,
             concurrency=concurrency,
             queues=[queue_name(stage) for stage in stages],
             optimization="fair",
